@@ -1,0 +1,141 @@
+"""What IVR and ACD may see of the engine: a Call, the Leg of an agent, and the values they give back.
+
+A call runs its application in one task. **When the caller hangs up, that task is cancelled** (CancelledError at
+whatever it awaits, as with `asyncio.timeout`); `finally` blocks clean up, and nothing else needs to watch for it.
+Everything else that can happen is a value. Prompts and music are named by clip: the path of a WAV file
+(mono, 16 bit, 8 kHz), loaded once by the media plane.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from events.types import EndedBy
+from kernel.ids import CallId, LegId
+
+
+class Why(StrEnum):
+    """Why a play or collect came to its end."""
+
+    FINISHED = "finished"
+    """Play: to the last sample. Collect: enough digits, or the terminator."""
+    BARGED = "barged"
+    """Play: a key cut it short; the key waits for the next collect."""
+    TIMEOUT = "timeout"
+    """Collect: no (further) key in time. `digits` has those that came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    why: Why
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    digits: str
+    """Without the terminator."""
+    why: Why
+
+
+class DialOutcome(StrEnum):
+    ANSWERED = "answered"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+    DECLINED = "declined"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """An order to ring a phone of ours for a call."""
+
+    aor: str
+    """User part of the registered address of record: `1002`."""
+    display: str
+    """What the phone shows beside the caller's number."""
+    ring_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    outcome: DialOutcome
+    leg: "Leg | None"
+    """Set when, and only when, outcome is ANSWERED. The taker must bridge it or hang it up."""
+    sip_status: int
+    rang: float
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeEnd:
+    ended_by: EndedBy
+    talked: float
+    held: float
+
+
+class Leg(Protocol):
+    """One dialog and one media port: an agent's phone on the line."""
+
+    @property
+    def id(self) -> LegId: ...
+
+    def hangup(self, reason: str = "") -> None:
+        """BYE (or CANCEL) and free the port. Never blocks, may be repeated."""
+
+
+class Call(Protocol):
+    """A caller's call. Methods raise nothing of their own; after the end the task is being cancelled."""
+
+    @property
+    def id(self) -> CallId: ...
+    @property
+    def caller(self) -> str: ...
+    @property
+    def caller_name(self) -> str: ...
+    @property
+    def dialled(self) -> str: ...
+    @property
+    def trunk(self) -> str: ...
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What the flow has learnt (`language`, `choice` …); set through `set_attribute`, so that it is journalled."""
+
+    def set_attribute(self, name: str, value: str) -> None: ...
+
+    async def answer(self) -> None:
+        """200 OK; returns when the ACK is here. Does nothing when answered already."""
+
+    async def reject(self, sip_status: int, reason: str) -> None:
+        """Final error status before any answer; cancels the task that calls it, as a hang-up would."""
+
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+        """Play clips without a gap, one after another. Answers first when needed.
+
+        With barge_in a key pressed before (and not yet collected) or during it ends it."""
+
+    async def collect(
+        self, *, max_digits: int, timeout: float, inter_digit: float = 3.0, terminator: str = "#"
+    ) -> Collected:
+        """Take keys, those that wait first. `timeout` for the first, `inter_digit` between; "" for no terminator."""
+
+    async def next_digit(self) -> str:
+        """The next key, however long it takes (exit keys while queued)."""
+
+    def start_music(self, clip: str) -> None:
+        """Loop a clip until a play, bridge or stop_music; a later `play` pauses it and it goes on after."""
+
+    def stop_music(self) -> None: ...
+
+    async def dial(self, order: Dial) -> Dialled:
+        """Ring a phone. Cancelling the awaiting task sends CANCEL (or BYE, if its 200 crossed)."""
+
+    async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
+        """Connect caller and leg until the leg hangs up (value) or the caller does (cancelled).
+
+        Whatever happens the leg is hung up and freed when this returns. Hold from either side plays music to
+        the other. With record, one stereo WAV: caller left, leg right."""
+
+    async def hangup(self, reason: str = "bye") -> None:
+        """End the call from our side. Cancels the task that calls it."""

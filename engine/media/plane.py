@@ -1,0 +1,153 @@
+"""The media plane's contract: commands, events and the clip format. Implemented by native/ (fast), reference.py (slow
+and obvious; same tests) and client.py (the same methods, sent to a media process over its UNIX socket).
+
+A *port* is one leg's RTP socket pair and all its state. Port ids carry a generation: a stale id is refused, never
+mistaken for the port that reuses its slot. Clips are mono int16 8 kHz WAV files named by path, loaded once.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NewType, Protocol
+
+import msgspec
+
+PortId = NewType("PortId", int)
+PlayId = NewType("PlayId", int)
+
+
+class Codec(StrEnum):
+    PCMU = "PCMU"
+    PCMA = "PCMA"
+
+
+class Direction(StrEnum):
+    """Ours, as in SDP (RFC 8866 §6.7): sendonly = we send and drop what comes."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+
+class Remote(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how to send; what to expect. From the negotiated SDP."""
+
+    host: str
+    port: int
+    codec: Codec
+    payload_type: int
+    dtmf_type: int | None
+    """Payload type of telephone-event/8000, None when not negotiated."""
+    ptime_ms: int = 20
+    """Of the packets that we generate: 20, 30 or 40."""
+    direction: Direction = Direction.SENDRECV
+    rtcp_port: int = 0
+    """0: port + 1. Equal to port: rtcp-mux."""
+    latch: bool = True
+    """Symmetric RTP: may learn the peer's real address from its first packets (see DESIGN §5)."""
+
+
+class PortStats(msgspec.Struct, frozen=True, kw_only=True):
+    packets_received: int = 0
+    packets_sent: int = 0
+    packets_lost: int = 0
+    jitter_ms: float = 0.0
+    jitter_max_ms: float = 0.0
+    strangers: int = 0
+    remote_lost: int = -1
+
+
+class MediaEvent(msgspec.Struct, frozen=True, tag=True, tag_field="type"):
+    port: PortId
+
+
+class Dtmf(MediaEvent, frozen=True):
+    """Once for each key press, at its beginning; `via` is rfc4733 or inband."""
+
+    digit: str
+    via: str
+
+
+class PlayDone(MediaEvent, frozen=True):
+    play: PlayId
+    finished: bool
+    """False: stopped by a key (barge-in), `stop`, a later `play` or `close`."""
+    seconds: float
+
+
+class RtpTimeout(MediaEvent, frozen=True):
+    """Nothing valid came for the time set at `open`; sent once for each silence."""
+
+    silent_for: float
+
+
+class RecordingDone(MediaEvent, frozen=True):
+    path: str
+    seconds: float
+    lost_frames: int
+
+
+class PortClosed(MediaEvent, frozen=True):
+    """The answer to `close`, after any PlayDone and RecordingDone of the port."""
+
+    stats: PortStats
+
+
+class Health(MediaEvent, frozen=True):
+    """Every 5 s; `port` is 0. Fields as in events.types.MediaReported."""
+
+    ports: int
+    bridged: int
+    recording: int
+    playing: int
+    packets_received: int
+    packets_sent: int
+    packets_dropped: int
+    strangers: int
+    recording_overruns: int
+    event_overruns: int
+    late_ms_max: float
+    cpu_seconds: float
+
+
+class PlaneError(Exception):
+    """No free port, a missing or wrong clip, a stale port id, or a lost media process."""
+
+
+class Plane(Protocol):
+    """Commands take effect in the order given. Only open() and load() wait for an answer."""
+
+    async def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
+        """Bind an RTP/RTCP pair (even, odd) on `host`; returns id and RTP port. rtp_timeout 0: never.
+
+        Raises PlaneError when none is free."""
+
+    async def load(self, clips: Sequence[str]) -> dict[str, float]:
+        """Load clips ahead of use; returns the length of each in seconds. Raises PlaneError naming the bad file."""
+
+    def connect(self, port: PortId, remote: Remote) -> None:
+        """Set or change (re-INVITE) the far end."""
+
+    def play(self, port: PortId, play: PlayId, clips: Sequence[str], *, loop: bool, barge_in: bool) -> None:
+        """Replaces what plays. The id is the caller's choice, and comes back in PlayDone. With barge_in the next
+        DTMF ends it natively, within one packet. A bridged port that plays hears the clip, not its partner."""
+
+    def stop(self, port: PortId) -> None: ...
+
+    def bridge(self, a: PortId, b: PortId) -> None:
+        """Relay both ways (direction of each permitting), transcoding PCMU/PCMA, translating dtmf_type."""
+
+    def unbridge(self, a: PortId) -> None:
+        """Part it from its partner; neither is closed."""
+
+    def record(self, left: PortId, right: PortId, path: str) -> None:
+        """Stereo WAV, 8 kHz, 16 bit: what came from `left` and from `right`, aligned by RTP timestamp. Ends with
+        stop_recording(left) or when either port closes. Folders are made as needed."""
+
+    def stop_recording(self, left: PortId) -> None: ...
+
+    def send_dtmf(self, port: PortId, digit: str, duration_ms: int = 160) -> None:
+        """RFC 4733 event, or nothing when dtmf_type is None."""
+
+    def close(self, port: PortId) -> None:
+        """Free it; PortClosed follows."""

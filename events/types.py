@@ -1,0 +1,517 @@
+"""Every fact that Callwright keeps, as one frozen type each, named in the past tense.
+
+An event holds only what happened. Its place in the log (`seq`) and its time (`at`) belong to the record around it
+(`Recorded`), given by the journal. Durations are seconds. Enumerations are closed: metrics use them as labels.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from kernel.ids import AgentName, CallId, LegId, OfferId, QueueName
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="type", omit_defaults=False):
+    """Base of all events. `VERSION` rises when a stored field changes meaning; codec.py upcasts older ones."""
+
+    VERSION: ClassVar[int] = 1
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One line of the journal."""
+
+    seq: int
+    """1, 2, 3 … without a gap over the whole life of the journal."""
+    at: float
+    """UTC seconds since 1970; never smaller than that of the record before."""
+    event: Event
+
+
+class EndedBy(StrEnum):
+    CALLER = "caller"
+    AGENT = "agent"
+    SYSTEM = "system"
+
+
+class CallOutcome(StrEnum):
+    """How a call ended, as its caller would put it. Disjoint; the sum over all is the number of calls."""
+
+    SERVED = "served"
+    """Talked to an agent."""
+    SELF_SERVED = "self_served"
+    """The flow came to its own end."""
+    ABANDONED_IVR = "abandoned_ivr"
+    """The caller hung up in the flow, before any queue."""
+    ABANDONED_QUEUE = "abandoned_queue"
+    """The caller hung up while queued or ringing an agent."""
+    CANCELLED = "cancelled"
+    """The caller gave up before we answered."""
+    REFUSED = "refused"
+    """Answered with an error status: unknown number, no common codec, overload."""
+    FAILED = "failed"
+    """Our fault or the network's: media time-out, flow error, missing ACK, restart."""
+
+
+class OfferResult(StrEnum):
+    NO_ANSWER = "no_answer"
+    DECLINED = "declined"
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+
+
+class QueueExit(StrEnum):
+    """Outcomes of a stay in a queue other than answered and abandoned."""
+
+    TIMEOUT = "timeout"
+    FULL = "full"
+    NO_AGENTS = "no_agents"
+    KEY = "key"
+    LOST = "lost"
+    """System-lost: our fault."""
+
+
+class AgentState(StrEnum):
+    LOGGED_OUT = "logged_out"
+    NOT_READY = "not_ready"
+    READY = "ready"
+    OFFERED = "offered"
+    ON_CALL = "on_call"
+    WRAP_UP = "wrap_up"
+
+
+# --- calls and legs -------------------------------------------------------------------------------------------
+
+
+class CallArrived(Event, frozen=True):
+    """An INVITE from a trusted trunk or an authenticated phone became a call."""
+
+    call: CallId
+    sip_call_id: str
+    caller: str
+    """Number or user part; "" when withheld."""
+    caller_name: str
+    dialled: str
+    source: str
+    """`udp:192.0.2.1:5060`"""
+    trunk: str
+    """Name of the trunk, or "" for one of our own phones."""
+
+
+class CallAnswered(Event, frozen=True):
+    call: CallId
+    waited: float
+    codec: str
+
+
+class CallEnded(Event, frozen=True):
+    """Terminal: exactly one for every CallArrived."""
+
+    call: CallId
+    outcome: CallOutcome
+    ended_by: EndedBy
+    sip_status: int
+    """Final status of the caller's INVITE: 200 for an answered call."""
+    reason: str
+    """One word or phrase for people: `bye`, `rtp_timeout`, `flow_error` …"""
+    duration: float
+    """From CallArrived."""
+    talked: float
+    """With agents, hold included."""
+
+
+class CallRefused(Event, frozen=True):
+    """An INVITE from a trusted source that became no call (no CallArrived)."""
+
+    sip_call_id: str
+    caller: str
+    dialled: str
+    source: str
+    trunk: str
+    sip_status: int
+    reason: str
+
+
+class LegDialled(Event, frozen=True):
+    """We sent an INVITE for this call."""
+
+    call: CallId
+    leg: LegId
+    target: str
+    ring_for: float
+
+
+class LegRinging(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    sip_status: int
+
+
+class LegAnswered(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    codec: str
+    rang: float
+
+
+class LegEnded(Event, frozen=True):
+    """Terminal: exactly one for every LegDialled, and one for the caller's leg of every CallArrived."""
+
+    call: CallId
+    leg: LegId
+    sip_status: int
+    ended_by: EndedBy
+    reason: str
+    talked: float
+
+
+class CallBridged(Event, frozen=True):
+    """Two-way audio between the caller and this leg from now."""
+
+    call: CallId
+    leg: LegId
+
+
+class CallUnbridged(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    talked: float
+    held: float
+    """Seconds of `talked` that either side had the other on hold."""
+    ended_by: EndedBy
+
+
+class CallHeld(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    """The leg that asked for hold."""
+
+
+class CallResumed(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    held: float
+
+
+class DigitPressed(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    digit: str
+    via: str
+    """rfc4733 | info | inband"""
+
+
+class RecordingStarted(Event, frozen=True):
+    call: CallId
+    path: str
+    """Relative to the recordings folder, `/` separated."""
+
+
+class RecordingStopped(Event, frozen=True):
+    call: CallId
+    path: str
+    seconds: float
+    lost_frames: int
+    """20 ms frames that could not be written."""
+
+
+class LegMediaReported(Event, frozen=True):
+    """Once for each leg that had media, at its end."""
+
+    call: CallId
+    leg: LegId
+    codec: str
+    packets_received: int
+    packets_sent: int
+    packets_lost: int
+    """By sequence number (RFC 3550 §A.3); can be negative with duplicates."""
+    jitter_ms: float
+    """RFC 3550 §6.4.1 at the end."""
+    jitter_max_ms: float
+    strangers: int
+    """Packets dropped because they came from another address or SSRC."""
+    remote_lost: int
+    """What the peer's last RTCP report said of our packets; -1 when it sent none."""
+
+
+class RtpTimedOut(Event, frozen=True):
+    call: CallId
+    leg: LegId
+    silent_for: float
+
+
+# --- phones ---------------------------------------------------------------------------------------------------
+
+
+class PhoneRegistered(Event, frozen=True):
+    """A new binding (a refresh of an existing one is not an event; its expiry is kept by PhoneRefreshed)."""
+
+    aor: str
+    contact: str
+    expires: float
+    source: str
+    user_agent: str
+
+
+class PhoneRefreshed(Event, frozen=True):
+    """An existing binding got a later expiry."""
+
+    aor: str
+    contact: str
+    expires: float
+
+
+class PhoneUnregistered(Event, frozen=True):
+    aor: str
+    contact: str
+    why: str
+    """removed | expired | replaced"""
+
+
+class AuthenticationFailed(Event, frozen=True):
+    """A wrong password or unknown user; one a second per source at most, `count` tells how many."""
+
+    source: str
+    method: str
+    count: int
+
+
+# --- flows ----------------------------------------------------------------------------------------------------
+
+
+class FlowEntered(Event, frozen=True):
+    call: CallId
+    flow: str
+    version: str
+    """Hash of the flow's source."""
+
+
+class NodeEntered(Event, frozen=True):
+    call: CallId
+    flow: str
+    node: str
+    verb: str
+
+
+class NodeLeft(Event, frozen=True):
+    """`edge` is why: a digit, `next`, `timeout`, `invalid`, `open`, `closed` …; `to` the next node or ""."""
+
+    call: CallId
+    flow: str
+    node: str
+    edge: str
+    to: str
+    dwell: float
+
+
+class PromptPlayed(Event, frozen=True):
+    call: CallId
+    node: str
+    prompt: str
+    seconds: float
+    completed: bool
+    """False when a key or a hang-up cut it short."""
+
+
+class InputMissed(Event, frozen=True):
+    call: CallId
+    node: str
+    why: str
+    """timeout | invalid"""
+    digits: str
+    attempt: int
+
+
+class AttributeSet(Event, frozen=True):
+    call: CallId
+    name: str
+    value: str
+
+
+class FlowFailed(Event, frozen=True):
+    call: CallId
+    flow: str
+    node: str
+    error: str
+
+
+class FlowLeft(Event, frozen=True):
+    """Exactly one for every FlowEntered. `why`: finished | hung_up | failed."""
+
+    call: CallId
+    flow: str
+    node: str
+    why: str
+
+
+# --- queues and agents ----------------------------------------------------------------------------------------
+
+
+class CallQueued(Event, frozen=True):
+    call: CallId
+    queue: QueueName
+    skills: dict[str, int]
+    """Required skill -> lowest level."""
+    priority: int
+    position: int
+
+
+class PositionAnnounced(Event, frozen=True):
+    call: CallId
+    queue: QueueName
+    position: int
+    wait_estimate: float
+    """Seconds as told to the caller; -1 when we don't know and said so by silence."""
+
+
+class CallOffered(Event, frozen=True):
+    call: CallId
+    queue: QueueName
+    agent: AgentName
+    offer: OfferId
+    ring_for: float
+    waited: float
+
+
+class OfferMissed(Event, frozen=True):
+    """The agent did not take it. With NO_ANSWER this is RONA, and AgentStateChanged(not_ready, rona) follows."""
+
+    call: CallId
+    queue: QueueName
+    agent: AgentName
+    offer: OfferId
+    result: OfferResult
+    rang: float
+
+
+class OfferWithdrawn(Event, frozen=True):
+    """The caller was gone while the agent's phone rang."""
+
+    call: CallId
+    queue: QueueName
+    agent: AgentName
+    offer: OfferId
+    rang: float
+
+
+class CallConnected(Event, frozen=True):
+    """The agent answered: the queue's outcome `answered`."""
+
+    call: CallId
+    queue: QueueName
+    agent: AgentName
+    offer: OfferId
+    waited: float
+    """t_con - t_q: what ASA sums, ring included."""
+    rang: float
+
+
+class CallAbandoned(Event, frozen=True):
+    call: CallId
+    queue: QueueName
+    waited: float
+    position: int
+
+
+class CallFlowedOut(Event, frozen=True):
+    call: CallId
+    queue: QueueName
+    why: QueueExit
+    waited: float
+
+
+class CallReleased(Event, frozen=True):
+    """The talk between agent and caller is over."""
+
+    call: CallId
+    queue: QueueName
+    agent: AgentName
+    talked: float
+    held: float
+    ended_by: EndedBy
+
+
+class AgentStateChanged(Event, frozen=True):
+    agent: AgentName
+    state: AgentState
+    previous: AgentState
+    reason: str
+    """Not-ready reason (`lunch`, `rona` …), else ""."""
+    via: str
+    """What caused it: phone | cli | api | acd"""
+    call: CallId | None
+    lasted: float
+    """Seconds in `previous`."""
+
+
+# --- health ---------------------------------------------------------------------------------------------------
+
+
+class ControlStarted(Event, frozen=True):
+    version: str
+    config: str
+    """Hash of the whole configuration."""
+    recovered_calls: int
+
+
+class ControlStopped(Event, frozen=True):
+    reason: str
+
+
+class ProcessStarted(Event, frozen=True):
+    process: str
+    pid: int
+
+
+class ProcessExited(Event, frozen=True):
+    process: str
+    pid: int
+    status: str
+    """`exit 1`, `signal 9`"""
+    up_for: float
+
+
+class SipReported(Event, frozen=True):
+    """Counts since the last report, every few seconds while there is something to say."""
+
+    requests: dict[str, int]
+    """Method -> received."""
+    responses_sent: dict[str, int]
+    """`INVITE 486` -> sent."""
+    responses_received: dict[str, int]
+    retransmissions_sent: int
+    retransmissions_received: int
+    malformed: int
+    dropped: int
+
+
+class MediaReported(Event, frozen=True):
+    """Health of one media process; counters since its start, gauges now."""
+
+    media: str
+    ports: int
+    bridged: int
+    recording: int
+    playing: int
+    packets_received: int
+    packets_sent: int
+    packets_dropped: int
+    strangers: int
+    recording_overruns: int
+    event_overruns: int
+    late_ms_max: float
+    """Worst lateness of the 1 ms tick since the last report."""
+    cpu_seconds: float
+
+
+class ControlReported(Event, frozen=True):
+    """Health of the control process, every few seconds."""
+
+    calls: int
+    loop_lag_ms: float
+    journal_bytes: int
+    unsynced_ms_max: float
+    """Longest time between a write and its fsync since the last report."""
+    cpu_seconds: float
+    memory_bytes: int

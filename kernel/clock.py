@@ -1,0 +1,28 @@
+"""The only place where real time is read. Everything else is given a Clock, or `now`."""
+
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """Monotonic seconds for timers, wall seconds for people; both from one source so that a jump of
+    the machine's wall clock moves no timer and never turns the log back.
+
+    monotonic: seconds from an arbitrary start; for an asyncio shell, `loop.time`.
+    epoch: wall time (UTC, seconds since 1970) at the moment when `monotonic()` returned `origin`.
+    """
+
+    __slots__ = ("_offset", "monotonic")
+
+    def __init__(self, monotonic: Callable[[], float], epoch: float) -> None:
+        self.monotonic = monotonic
+        self._offset = epoch - monotonic()
+
+    def wall(self) -> float:
+        """UTC seconds since 1970, advancing exactly as `monotonic` does."""
+        return self._offset + self.monotonic()
+
+
+def system_clock(monotonic: Callable[[], float] = time.monotonic) -> Clock:
+    """The machine's clock, its wall time read once, now."""
+    return Clock(monotonic, time.time())
