@@ -1,0 +1,187 @@
+"""What `callwright serve` is about to do, as plain values: addresses to listen on, processes to start, words to say."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+SOCKET_PATH_BYTES = 100
+"""A UNIX socket's path holds 107 bytes; ours end in names of their own."""
+UDP_BUFFER_BYTES = 4 * 1024 * 1024
+"""Asked for; the kernel grants up to net.core.rmem_max. A restart of control must not lose what arrives meanwhile."""
+TCP_BACKLOG = 1024
+
+
+class CannotStart(Exception):
+    """One sentence for the operator."""
+
+
+class Listen(NamedTuple):
+    transport: str
+    """udp | tcp"""
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}:{host}:{self.port}"
+
+
+class Spec(NamedTuple):
+    """One process: `python -m MODULE ARGUMENTS…` with these descriptors open."""
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    fds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    site: Path
+    name: str
+    domain: str
+    sip: tuple[Listen, ...]
+    http: Listen
+    media_processes: int
+    media_ports: tuple[int, int]
+    """First and last RTP/RTCP port, shared out evenly among the media processes."""
+    journal: Path
+    recordings: Path
+    database: str
+    numbers: tuple[str, ...]
+    agents: tuple[str, ...]
+    """SIP user of each agent's phone."""
+
+    @property
+    def run(self) -> Path:
+        return self.site / "var" / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.site / "var" / "log"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.run / "control.sock"
+
+    def with_ports(self, sip: Sequence[Listen], http: Listen) -> "Plan":
+        """The same with the ports that were really bound."""
+        return replace(self, sip=tuple(sip), http=http)
+
+    def make_folders(self) -> None:
+        """Runtime folders, for the owner only: the journal names callers, the sockets command agents."""
+        for folder in (self.journal, self.run, self.log):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        self.recordings.mkdir(parents=True, exist_ok=True)
+        if len(os.fsencode(self.control_socket)) > SOCKET_PATH_BYTES:
+            raise CannotStart(f"the path of the site is too long for UNIX sockets below it: {self.site}")
+
+
+def bind(listen: Listen) -> socket.socket:
+    """A bound socket, listening when TCP. Raises CannotStart in words that say which address."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if listen.transport == "udp" else socket.SOCK_STREAM
+    sock = socket.socket(family, kind)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # `::` beside `0.0.0.0` must not clash
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
+        sock.bind((listen.host, listen.port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(TCP_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise CannotStart(f"cannot listen on {listen}: {error.strerror}") from error
+    return sock
+
+
+def bound(sock: socket.socket, listen: Listen) -> Listen:
+    """The same with the port that port 0 became."""
+    return listen._replace(port=sock.getsockname()[1])
+
+
+def share_ports(ports: tuple[int, int], count: int) -> list[tuple[int, int]]:
+    """Cut the range into `count` ranges that begin even (RTP takes the even port of a pair)."""
+    first, last = ports[0] + ports[0] % 2, ports[1]
+    each = (last - first + 1) // count // 2 * 2
+    if each < 4:
+        raise CannotStart(f"media ports {ports[0]}-{ports[1]} are too few for {count} media processes")
+    return [(first + each * i, first + each * (i + 1) - 1) for i in range(count)]
+
+
+def processes(plan: Plan, sip: Sequence[tuple[Listen, int]], http_fd: int) -> list[Spec]:
+    """All processes of a site. `sip`: each bound listener with its descriptor."""
+    names = [f"media{i}" for i in range(plan.media_processes)]
+    sockets = {name: str(plan.run / f"{name}.sock") for name in names}
+    media = [
+        Spec(
+            name,
+            "engine.media.server",
+            ("--socket", sockets[name], "--name", name, "--ports", f"{a}-{b}", "--recordings", str(plan.recordings)),
+        )
+        for name, (a, b) in zip(names, share_ports(plan.media_ports, len(names)), strict=True)
+    ]
+    site, journal, control = str(plan.site), str(plan.journal), str(plan.control_socket)
+    arguments = ["--site", site, "--journal", journal, "--control-socket", control]
+    for name, path in sockets.items():
+        arguments += ["--media", f"{name}={path}"]
+    for listen, fd in sip:
+        arguments += ["--sip", f"{listen}={fd}"]
+    return [
+        Spec("control", "app.control", tuple(arguments), tuple(fd for _, fd in sip)),
+        *media,
+        Spec("ledger", "events.ledger", ("--journal", journal, "--database", plan.database)),
+        Spec(
+            "web",
+            "app.web",
+            ("--site", site, "--journal", journal, "--control-socket", control, "--http-fd", str(http_fd)),
+            (http_fd,),
+        ),
+    ]
+
+
+def command(spec: Spec, alive_fd: int) -> list[str]:
+    """Through app.child, so that it ends when the supervisor does."""
+    return [sys.executable, "-m", "app.child", str(alive_fd), spec.module, *spec.arguments]
+
+
+def listening(plan: Plan) -> str:
+    """SITE/var/run/listening.json: for `callwright status` and for tests that let the kernel choose ports."""
+    return json.dumps({"sip": [str(s) for s in plan.sip], "http": http_url(plan)})
+
+
+def http_url(plan: Plan) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(plan.http.host, plan.http.host)
+    return f"http://[{host}]:{plan.http.port}" if ":" in host else f"http://{host}:{plan.http.port}"
+
+
+def welcome(plan: Plan) -> str:
+    """What a newcomer needs to place the first call."""
+    udp = next((s for s in plan.sip if s.transport == "udp"), plan.sip[0])
+    host = {"0.0.0.0": "this machine's address", "::": "this machine's address"}.get(udp.host, udp.host)
+    lines = [
+        "",
+        f"{plan.name} is answering calls.",
+        f"  SIP listens on      {', '.join(str(s) for s in plan.sip)}",
+        f"  Web and /metrics    {http_url(plan)}",
+        f"  Number to dial      {', '.join(plan.numbers)}   (sip:{plan.numbers[0]}@{host}:{udp.port})"
+        if plan.numbers
+        else "  Number to dial      none: config/callwright.yaml maps no number to a flow",
+        f"  Agents' phones      {', '.join(plan.agents[:8])}{' …' if len(plan.agents) > 8 else ''}"
+        "   (passwords: config/agents.yaml)",
+        f"  Register a phone    domain {plan.domain}, server {host}, port {udp.port}, UDP; user and password as above;",
+        "                      then dial *11 to log in and *13 to take calls",
+        "  Stop with Ctrl-C.",
+        "",
+    ]
+    return "\n".join(lines)
