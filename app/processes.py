@@ -46,6 +46,12 @@ class Reports:
         self._send()
         return theirs
 
+    def finish(self) -> None:
+        """Control has died: hear what it still said, then forget it."""
+        while self._socket is not None and can_read(self._socket.fileno()):
+            self._receive()
+        self.disconnect()
+
     def disconnect(self) -> None:
         if self._socket is not None:
             self._selector.unregister(self._socket)
@@ -191,7 +197,7 @@ class Process:
         self._selector.unregister(pidfd)
         os.close(pidfd)
         code = process.wait()
-        while process.stdout in self._selector.get_map() and select_now(process.stdout.fileno()):
+        while process.stdout in self._selector.get_map() and can_read(process.stdout.fileno()):
             self._read()
         if process.stdout in self._selector.get_map():
             self._selector.unregister(process.stdout)  # a grandchild holds it open; not our output any more
@@ -205,7 +211,7 @@ class Process:
         up_for = now - self._started
         status = f"signal {-code}" if code < 0 else f"exit {code}"
         if self.spec.name == "control":
-            self._reports.disconnect()
+            self._reports.finish()
         self._reports.tell(ProcessExited(process=self.spec.name, pid=pid, status=status, up_for=up_for))
         if not self._wanted:
             return
@@ -215,7 +221,7 @@ class Process:
         self._output.say(f"{self.spec.name} (pid {pid}) ended after {up_for:.1f} s with {status}; starts again {when}.")
 
 
-def select_now(fd: int) -> bool:
+def can_read(fd: int) -> bool:
     """Whether a read of this descriptor has something to give (data or its end) at once."""
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
