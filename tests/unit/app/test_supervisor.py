@@ -1,0 +1,137 @@
+"""The supervisor over real processes that do what the test tells them (fake_child.py). No waiting by time: each test
+ends because a process said something."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.output import Output
+from app.plan import Spec
+from app.supervisor import Supervisor
+from kernel.clock import system_clock
+
+FAKE = "tests.unit.app.fake_child"
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    """A test that hangs fails, instead of holding up the suite."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError("the supervisor did not finish")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def supervise(
+    folder: Path, processes: dict[str, tuple[str, ...]], on_ready: Callable[[bool], None] | None = None
+) -> list[str]:
+    """Run until stopped (by default at the first ready); returns the lines that were shown."""
+    alive, held = os.pipe()
+    screen = os.open(os.devnull, os.O_WRONLY)
+    log = folder / "callwright.log"
+    try:
+        Supervisor(
+            [Spec(name, FAKE, words) for name, words in processes.items()],
+            alive_fd=alive,
+            output=Output(log, screen),
+            monotonic=system_clock().monotonic,
+            on_ready=on_ready or (lambda _: stop()),
+        ).run()
+    finally:
+        for fd in (alive, held, screen):
+            os.close(fd)
+    return log.read_text().splitlines()
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def facts_of(lines: list[str]) -> list[str]:
+    return [line.partition("| ")[2].strip() for line in lines if "| Process" in line]
+
+
+def test_output_carries_the_name_of_its_process_and_no_escape(tmp_path: Path) -> None:
+    """A child that prints a caller's name cannot move the operator's cursor."""
+    lines = supervise(tmp_path, {"control": ("say", "hello \x1b[31m red", "ready", "wait"), "web": ("wait",)})
+    assert "control  | hello ?[31m red" in lines
+
+
+def test_a_process_that_dies_is_started_again_and_control_is_told(tmp_path: Path) -> None:
+    """media0 dies once; its first start, its end and its second start become facts."""
+    media = ("once", str(tmp_path / "died"), "wait")
+    lines = supervise(tmp_path, {"control": ("facts", "4", "ready", "wait"), "media0": media})
+    assert facts_of(lines) == [
+        "ProcessStarted control",
+        "ProcessStarted media0",
+        "ProcessExited media0 exit 1",
+        "ProcessStarted media0",
+    ]
+    assert any(line.startswith("media0 (pid ") and line.endswith("with exit 1; starts again now.") for line in lines)
+
+
+def test_facts_not_noted_by_a_dying_control_reach_the_next(tmp_path: Path) -> None:
+    """The first control notes one fact of two and dies; its successor hears the other, and of the death."""
+    control = ("facts", "1", "once", str(tmp_path / "died"), "facts", "2", "ready", "wait")
+    lines = supervise(tmp_path, {"control": control, "web": ("wait",)})
+    assert facts_of(lines) == [
+        "ProcessStarted control",
+        "ProcessStarted web",
+        "ProcessExited control exit 1",
+        "ProcessStarted control",
+    ]
+
+
+def test_ready_tells_the_first_from_the_later_ones(tmp_path: Path) -> None:
+    """Only the first ready is the moment for the welcome."""
+    seen: list[bool] = []
+
+    def on_ready(first: bool) -> None:
+        seen.append(first)
+        if len(seen) == 2:
+            stop()
+
+    supervise(tmp_path, {"control": ("ready", "once", str(tmp_path / "died"), "wait")}, on_ready)
+    assert seen == [True, False]
+
+
+def test_second_signal_kills_what_does_not_end(tmp_path: Path) -> None:
+    """SIGTERM twice is impatience: no grace is waited for."""
+
+    def on_ready(_: bool) -> None:
+        stop()
+        stop()
+
+    lines = supervise(tmp_path, {"control": ("deaf",), "ledger": ("wait",)}, on_ready)
+    assert lines[-1].startswith("Stopping")
+
+
+def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    """kill -9 of the supervisor: the pipe that only it held ends, and so do the children."""
+    watch, held_by_child = socket.socketpair()
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "alive, held = os.pipe()\n"
+        f"argv = [sys.executable, '-m', 'app.child', str(alive), '{FAKE}', 'say', 'up', 'wait']\n"
+        "child = subprocess.Popen(argv, pass_fds=[alive, int(sys.argv[1])], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(held_by_child.fileno())], pass_fds=[held_by_child.fileno()]
+    )
+    held_by_child.close()
+    assert parent.wait() == -signal.SIGKILL
+    assert watch.recv(1) == b""  # the child was the last holder of the other end
+    watch.close()
