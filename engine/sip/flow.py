@@ -1,0 +1,26 @@
+"""Where a message came from and where its answer goes."""
+
+from typing import NamedTuple
+
+
+class Flow(NamedTuple):
+    """One pair of addresses over one transport (the flow of RFC 5626 §3). Hashable; equal flows are one path.
+
+    connection: 0 for UDP; for TCP the number of the connection, never used twice, so that an answer can't leave by
+    a later connection that happens to have the same ports.
+    """
+
+    transport: str
+    """udp or tcp"""
+    local: tuple[str, int]
+    remote: tuple[str, int]
+    connection: int = 0
+
+    @property
+    def reliable(self) -> bool:
+        """The transport retransmits, so that the transactions need not (RFC 3261 §17)."""
+        return self.transport != "udp"
+
+    def __str__(self) -> str:
+        host, port = self.remote
+        return f"{self.transport}:[{host}]:{port}" if ":" in host else f"{self.transport}:{host}:{port}"
