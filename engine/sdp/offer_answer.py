@@ -1,0 +1,240 @@
+"""Offer/answer (RFC 3264) for one audio stream of G.711 with telephone-event (RFC 4733), as pure functions.
+
+One audio m-line is ours; every other m-line of an offer is refused with port 0 (§6). Direction in a `Remote` is ours.
+"""
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Final
+
+from engine.media.plane import Codec, Direction, Remote
+from engine.sdp.describe import Attribute, Connection, Description, Media, Origin, Rtpmap
+
+PTIMES: Final = (20, 30, 40)
+DTMF_TYPE: Final = 101
+_PAYLOAD_TYPES: Final = {Codec.PCMU: 0, Codec.PCMA: 8}
+_PROTOCOLS: Final = frozenset({"RTP/AVP", "RTP/AVPF"})
+"""RTP/AVPF (RFC 4585) is RTP/AVP with feedback that we may leave out."""
+_DIRECTIONS: Final = frozenset(Direction)
+
+
+class NotAcceptable(Exception):
+    """No stream that both sides can carry: 488 Not Acceptable Here."""
+
+    status: Final = 488
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMedia:
+    """Our end of the stream: where we receive, and what we are willing to do."""
+
+    host: str
+    """Numeric, IPv4 or IPv6 without brackets: goes into c= and o=."""
+    port: int
+    """RTP; our RTCP is on port + 1."""
+    codecs: tuple[Codec, ...]
+    ptime_ms: int = 20
+    direction: Direction = Direction.SENDRECV
+    dtmf: bool = True
+    rtcp_mux: bool = False
+    """Answer an offered rtcp-mux with yes (RFC 5761). Never offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: bytes
+    remote: Remote | None
+    """None: the offer holds no live stream (all ports 0, or no m-line), and so does the answer."""
+
+
+def offer(local: LocalMedia, session_id: int, version: int, previous: Description | None = None) -> bytes:
+    """Make an offer. Raise `version` by one for each changed description of a session (§8).
+
+    previous: our latest description of this session (offer or answer), for a re-offer. Its m-lines stay where they
+    are, refused ones with port 0, and payload types keep their meaning (§8.2, §8.3.2).
+    """
+    if previous is None or not previous.media:
+        media: tuple[Media, ...] = (_offered_audio(local, [], DTMF_TYPE, "RTP/AVP"),)
+    else:
+        index = _live_audio(previous)
+        old = previous.media[index]
+        dtmf = next((m.payload_type for m in old.rtpmaps() if _is_dtmf(m)), DTMF_TYPE)
+        audio = _offered_audio(local, old.rtpmaps(), dtmf, old.protocol)
+        media = tuple(audio if i == index else _refused(m) for i, m in enumerate(previous.media))
+    return _describe(local, session_id, version, media)
+
+
+def answer(offered: Description, local: LocalMedia, session_id: int, version: int) -> Answer:
+    """Answer an offer: the first codec of its sender's list that is also ours, and telephone-event.
+
+    Raises NotAcceptable when a live stream is offered but none that we can carry.
+    """
+    for index, media in enumerate(offered.media):
+        if (chosen := _choose(media, local.codecs)) is None:
+            continue
+        remote = _remote(offered, media, chosen, local)
+        lines = [_refused(m) for m in offered.media]
+        lines[index] = _answered(media, chosen, remote, local)
+        return Answer(_describe(local, session_id, version, tuple(lines)), remote)
+    if any(media.port for media in offered.media):
+        raise NotAcceptable("no audio stream with a codec in common")
+    return Answer(_describe(local, session_id, version, tuple(_refused(m) for m in offered.media)), None)
+
+
+def accept(sent_offer: LocalMedia, answered: Description, sent: Description | None = None) -> Remote:
+    """What our offer came to. `sent` is the offer itself, needed only for a re-offer with several m-lines.
+
+    Raises NotAcceptable when the answer refuses our stream, or takes it with a codec that we did not offer.
+    """
+    index = _live_audio(sent) if sent is not None and sent.media else 0
+    if index >= len(answered.media):
+        raise NotAcceptable("the answer lacks our media line")
+    media = answered.media[index]
+    chosen = _choose(media, sent_offer.codecs)
+    if chosen is None:
+        raise NotAcceptable("the answer refuses the audio stream")
+    return _remote(answered, media, chosen, sent_offer)
+
+
+def is_hold(remote: Remote) -> bool:
+    """The far end does not want to hear us (sendonly, inactive or an address of 0.0.0.0)."""
+    return remote.direction in (Direction.RECVONLY, Direction.INACTIVE)
+
+
+def _offered_audio(local: LocalMedia, known: list[Rtpmap], dtmf_type: int, protocol: str) -> Media:
+    numbers = {m.encoding: m.payload_type for m in known}
+    maps = [Rtpmap(numbers.get(c, _PAYLOAD_TYPES[c]), c.value, 8000, 1) for c in local.codecs]
+    if local.dtmf:
+        maps.append(Rtpmap(dtmf_type, "TELEPHONE-EVENT", 8000, 1))
+    return _audio(local.port, protocol, maps, local.ptime_ms, local.direction)
+
+
+def _answered(media: Media, chosen: Rtpmap, remote: Remote, local: LocalMedia) -> Media:
+    maps = [chosen]
+    if remote.dtmf_type is not None:
+        maps.append(Rtpmap(remote.dtmf_type, "TELEPHONE-EVENT", 8000, 1))
+    audio = _audio(local.port, media.protocol, maps, remote.ptime_ms, remote.direction)
+    if local.rtcp_mux and media.attribute("rtcp-mux") is not None:
+        audio = replace(audio, attributes=(*audio.attributes, ("rtcp-mux", None)))
+    return audio
+
+
+def _audio(port: int, protocol: str, maps: list[Rtpmap], ptime_ms: int, direction: Direction) -> Media:
+    attributes: list[Attribute] = []
+    for entry in maps:
+        dtmf = _is_dtmf(entry)
+        name = "telephone-event" if dtmf else entry.encoding
+        attributes.append(("rtpmap", f"{entry.payload_type} {name}/{entry.clock}"))
+        if dtmf:
+            attributes.append(("fmtp", f"{entry.payload_type} 0-15"))
+    attributes += [("ptime", str(ptime_ms)), (direction.value, None)]
+    return Media("audio", port, protocol, tuple(str(m.payload_type) for m in maps), None, tuple(attributes))
+
+
+def _refused(media: Media) -> Media:
+    """Port 0, kind, protocol and formats as they were (§6)."""
+    return Media(media.kind, 0, media.protocol, media.formats)
+
+
+def _describe(local: LocalMedia, session_id: int, version: int, media: tuple[Media, ...]) -> bytes:
+    family = "IP6" if ":" in local.host else "IP4"
+    origin = Origin("-", str(session_id), str(version), family, local.host)
+    return Description(origin, Connection(family, local.host), media).encode()
+
+
+def _live_audio(description: Description) -> int:
+    """Index of the m-line that is ours: the audio line with a port, else the first audio line, else the first."""
+    audio = [i for i, m in enumerate(description.media) if m.kind == "audio"]
+    return next((i for i in audio if description.media[i].port), audio[0] if audio else 0)
+
+
+def _choose(media: Media, codecs: tuple[Codec, ...]) -> Rtpmap | None:
+    """First format of the line that we speak; None when the line is not live audio over plain RTP."""
+    if media.kind != "audio" or not media.port or media.protocol not in _PROTOCOLS:
+        return None
+    for entry in media.rtpmaps():
+        if entry.clock == 8000 and entry.channels == 1 and entry.encoding in codecs:
+            return entry
+    return None
+
+
+def _is_dtmf(entry: Rtpmap) -> bool:
+    return entry.encoding == "TELEPHONE-EVENT" and entry.clock == 8000
+
+
+def _remote(theirs: Description, media: Media, chosen: Rtpmap, local: LocalMedia) -> Remote:
+    connection = theirs.connection_of(media)
+    if connection is None:
+        raise NotAcceptable("no connection address")
+    host, silent = _address(connection.host)
+    dtmf = next((m.payload_type for m in media.rtpmaps() if _is_dtmf(m)), None) if local.dtmf else None
+    return Remote(
+        host=host,
+        port=media.port,
+        codec=Codec(chosen.encoding),
+        payload_type=chosen.payload_type,
+        dtmf_type=dtmf,
+        ptime_ms=_ptime(media, local.ptime_ms),
+        direction=_our_direction(_stated_direction(theirs, media), local.direction, silent),
+        rtcp_port=_rtcp_port(media, local),
+    )
+
+
+def _address(host: str) -> tuple[str, bool]:
+    """A unicast address, and whether it is the old sign of hold (0.0.0.0, RFC 3264 §8.4).
+
+    Names are refused: resolving one would take time, and phones do not send them. So are multicast and broadcast,
+    which no caller may have us flood."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise NotAcceptable(f"connection address {host[:64]!r} is not numeric") from None
+    if address.is_multicast or host == "255.255.255.255":
+        raise NotAcceptable(f"connection address {host} is not unicast")
+    return host, address.is_unspecified
+
+
+def _stated_direction(theirs: Description, media: Media) -> Direction:
+    """That of the media line, else of the session, else sendrecv (RFC 8866 §6.7)."""
+    for attributes in (media.attributes, theirs.attributes):
+        for name, _ in attributes:
+            if name in _DIRECTIONS:
+                return Direction(name)
+    return Direction.SENDRECV
+
+
+def _our_direction(theirs: Direction, ours: Direction, silent: bool) -> Direction:
+    """Mirror theirs, and do no more than we are willing to. silent: their address of 0.0.0.0 takes nothing."""
+    we_send = theirs in (Direction.SENDRECV, Direction.RECVONLY) and not silent
+    we_receive = theirs in (Direction.SENDRECV, Direction.SENDONLY)
+    we_send = we_send and ours in (Direction.SENDRECV, Direction.SENDONLY)
+    we_receive = we_receive and ours in (Direction.SENDRECV, Direction.RECVONLY)
+    if we_send:
+        return Direction.SENDRECV if we_receive else Direction.SENDONLY
+    return Direction.RECVONLY if we_receive else Direction.INACTIVE
+
+
+def _ptime(media: Media, default: int) -> int:
+    """The nearest of 20, 30 and 40 ms to what they ask for, not above their maxptime when that is possible."""
+    wanted = _milliseconds(media.attribute("ptime")) or default
+    longest = _milliseconds(media.attribute("maxptime")) or max(PTIMES)
+    allowed = [p for p in PTIMES if p <= longest] or [PTIMES[0]]
+    return min(allowed, key=lambda p: (abs(p - wanted), p))
+
+
+def _milliseconds(value: str | None) -> float | None:
+    """Some phones write `20.0`. None for what is no such number."""
+    if not value:
+        return None
+    whole, _, _ = value.strip().partition(".")
+    return int(whole) if whole.isascii() and whole.isdigit() and len(whole) < 6 else None
+
+
+def _rtcp_port(media: Media, local: LocalMedia) -> int:
+    """0: the usual port + 1. RFC 3605 may name another; rtcp-mux (RFC 5761) makes it the RTP port."""
+    if local.rtcp_mux and media.attribute("rtcp-mux") is not None:
+        return media.port
+    port, _, _ = (media.attribute("rtcp") or "").partition(" ")
+    if port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65_535:
+        return int(port) if int(port) != media.port else 0
+    return 0
