@@ -150,9 +150,10 @@ class AgentFree:
 
 @dataclass(frozen=True, slots=True)
 class AgentTaken:
-    """Staffs the queues but takes no call now: not ready, on a call, wrapping up."""
+    """Staffs the queues but takes no call now. `working`: on a call or wrapping up, so back in a while."""
 
     agent: AgentName
+    working: bool
 
 
 @dataclass(frozen=True, slots=True)
