@@ -51,15 +51,13 @@ class Plan:
     media_ports: tuple[int, int]
     """First and last RTP/RTCP port, shared out evenly among the media processes."""
     journal: Path
+    run: Path
+    """Sockets between our processes, and the site's lock."""
     recordings: Path
     database: str
     numbers: tuple[str, ...]
     agents: tuple[str, ...]
     """SIP user of each agent's phone."""
-
-    @property
-    def run(self) -> Path:
-        return self.site / "var" / "run"
 
     @property
     def log(self) -> Path:

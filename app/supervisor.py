@@ -212,7 +212,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.supervisor", description="Serve a site.")
     parser.add_argument("--site", type=Path, default=Path.cwd(), help="folder with config/ and ivr_flows/")
     options = parser.parse_args(arguments)
-    from app.siteplan import ConfigErrors, plan_site  # noqa: PLC0415  (heavy: not before the arguments are right)
+    from app.settings import ConfigErrors  # noqa: PLC0415  (heavy: not before the arguments are right)
+    from app.siteplan import plan_site  # noqa: PLC0415
 
     try:
         serve(plan_site(options.site.resolve()))

@@ -1,0 +1,84 @@
+"""The folded log as Prometheus' text format, over a registry of its own."""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from events.fold import LiveState
+from events.types import Recorded
+from metrics import names as n
+from metrics.fold import Fold
+from metrics.tally import Histogram, Tally
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+class Exporter(Collector):
+    """feed() the log; render() gives what `GET /metrics` answers.
+
+    live: a LiveState that is fed the same records by its owner, for what is so now.
+    """
+
+    def __init__(self, live: LiveState) -> None:
+        self._live = live
+        self._fold = Fold()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def feed(self, records: Iterable[Recorded]) -> None:
+        for record in records:
+            self._fold.feed(record)
+
+    def render(self, now: float) -> bytes:
+        """now: UTC seconds, for the age of the longest waiting call."""
+        gauges(self._fold.tally, self._live, now)
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Family]:
+        """Every metric that there is, those without a value too (name and help only)."""
+        for metric in n.ALL:
+            yield family(metric, self._fold.tally)
+
+    def describe(self) -> list[Family]:
+        return []
+
+
+def gauges(tally: Tally, live: LiveState, now: float) -> None:
+    """Bring what is so now into the tally."""
+    tally.replace(n.CALLS, {(state.value,): float(count) for state, count in live.calls_by_state().items()})
+    tally.replace(n.AGENTS, {(state.value,): float(count) for state, count in live.agents_by_state().items()})
+    tally.replace(n.QUEUE_CALLS, {(name,): float(len(queue.waiting)) for name, queue in live.queues.items()})
+    tally.replace(n.QUEUE_OLDEST, {(name,): queue.longest_wait(now) for name, queue in live.queues.items()})
+    tally.replace(n.PROCESS_RUNNING, {(name,): float(process.up) for name, process in live.processes.items()})
+    tally.set(n.PHONES, to=len(live.phones))
+
+
+def family(metric: n.Metric, tally: Tally) -> Family:
+    match metric.kind:
+        case n.Kind.HISTOGRAM:
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in tally.histograms.get(metric, {}).items():
+                histogram.add_metric(labels, cumulative(metric.buckets, value), value.total)
+            return histogram
+        case n.Kind.COUNTER:
+            counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, number in tally.values.get(metric, {}).items():
+                counter.add_metric(labels, number)
+            return counter
+        case n.Kind.GAUGE:
+            gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, number in tally.values.get(metric, {}).items():
+                gauge.add_metric(labels, number)
+            return gauge
+
+
+def cumulative(buckets: tuple[float, ...], histogram: Histogram) -> list[tuple[str, float]]:
+    """Prometheus' buckets: observations at or below each bound, +Inf last."""
+    bounds = ["+Inf" if math.isinf(bound) else repr(bound) for bound in (*buckets, math.inf)]
+    return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
