@@ -1,0 +1,340 @@
+"""One INVITE dialog usage, above transactions: RFC 3261 §13, §14, §15.1, as RFC 5407 and RFC 6026 read them.
+
+Theory of operation. A leg has one InviteUsage beside its Dialog. It is told of every INVITE, response, ACK and BYE of
+the dialog *after* the transaction layer, and decides what only the history of the dialog can decide: when a 2xx is
+repeated, which ACK belongs to it, who may send a re-INVITE now, what a hang-up means at this moment. It makes no
+message; the shell does what the returned values say.
+
+- UAS: `received` → refuse as told, or answer and say so by `provisional`, `answered`, `refused`; every ACK to
+  `acknowledged`.
+- UAC: `sent` when the INVITE is out; every response to `heard`, a failure of the transaction to `failed`.
+  After ANSWERED or CROSSED give the bytes of the ACK to `ack_sent`; after REPEATED send `ack_data` again.
+  A 2xx with another To tag than the dialog's (a second fork) is not for this usage: ACK and BYE it in its own Dialog.
+- Either: `hangup` to end, `bye_received` when the peer did; `tick` at `deadline`.
+"""
+
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from engine.sip.machine import NEVER, STANDARD, Timers
+from engine.sip.matching import ClientKey, ServerKey
+from engine.sip.message import Request, Response
+
+REFRESH_EVERY: Final = 60.0
+"""§13.3.1.1: a ringing UAS says so each minute, lest proxies give up."""
+
+
+class SendAgain(NamedTuple):
+    """`layer.respond(key, response, now)`: a 2xx without ACK, or the minute's provisional response."""
+
+    key: ServerKey
+    response: Response
+
+
+class Acknowledged(NamedTuple):
+    """The ACK to this 2xx of ours, the first time. answer_due: our 2xx held the offer, so the ACK must hold the
+    answer (§13.2.2.4)."""
+
+    key: ServerKey
+    answer_due: bool
+
+
+class AckMissing(NamedTuple):
+    """64*T1 without ACK: end the dialog with BYE (§13.3.1.4). The usage counts as ended."""
+
+    key: ServerKey
+
+
+class SendBye(NamedTuple):
+    """The hang-up that had to wait for the ACK may go out now."""
+
+
+class InviteAgain(NamedTuple):
+    """The wait after a 491 is over: make the re-INVITE again, if it is still wanted and `may_invite`."""
+
+
+Action = SendAgain | Acknowledged | AckMissing | SendBye | InviteAgain
+
+
+class Refusal(NamedTuple):
+    """How to refuse a re-INVITE. retry_after: seconds for the Retry-After header, None for none."""
+
+    status: int
+    retry_after: int | None = None
+
+
+class Heard(Enum):
+    """What a response to our INVITE means."""
+
+    PROVISIONAL = auto()
+    ANSWERED = auto()
+    """2xx: send the ACK, then `ack_sent`."""
+    REPEATED = auto()
+    """The same 2xx: send `ack_data` again."""
+    CROSSED = auto()
+    """2xx although we hung up (it crossed our CANCEL): send the ACK, `ack_sent`, then BYE. The usage has ended."""
+    REFUSED = auto()
+    """Of the first INVITE: the usage has ended. Of a re-INVITE: the session goes on as it was."""
+    GLARE = auto()
+    """491 to a re-INVITE: InviteAgain will come."""
+    GONE = auto()
+    """408, 481 or silence to a re-INVITE: the peer has lost the dialog (§12.2.1.2): send BYE. The usage has ended."""
+    STRAY = auto()
+    """To no INVITE that this usage sent."""
+
+
+class Hangup(Enum):
+    """How to end the call at this moment."""
+
+    CANCEL = auto()
+    """`layer.cancel` of our INVITE (§9.1); `heard` or `failed` will end the usage."""
+    REJECT = auto()
+    """Answer their INVITE with a failure, then `refused`."""
+    BYE = auto()
+    WAIT = auto()
+    """A callee may not send BYE before the ACK (§15): SendBye or AckMissing will come."""
+    NOTHING = auto()
+    """It has ended, or is ending, already."""
+
+
+class _Unacknowledged:
+    __slots__ = ("answer_due", "end_at", "first", "interval", "key", "next_at", "response")
+
+    def __init__(self, key: ServerKey, response: Response, now: float, timers: Timers) -> None:
+        self.key = key
+        self.response = response
+        self.interval = timers.t1
+        self.next_at = now + timers.t1
+        self.end_at = now + 64 * timers.t1
+        self.answer_due = False
+        self.first = False
+
+
+class InviteUsage:
+    """caller: we sent the first INVITE, and so own the Call-ID (§14.1)."""
+
+    __slots__ = (
+        "_ack",
+        "_caller",
+        "_confirmed",
+        "_ended",
+        "_ending",
+        "_refresh",
+        "_refresh_at",
+        "_retry_at",
+        "_sent",
+        "_sent_seq",
+        "_theirs",
+        "_theirs_offers",
+        "_timers",
+        "_unacknowledged",
+    )
+
+    def __init__(self, *, caller: bool, timers: Timers = STANDARD) -> None:
+        self._caller = caller
+        self._timers = timers
+        self._confirmed = self._ended = self._ending = False
+        self._theirs: ServerKey | None = None  # their INVITE that has no final answer yet
+        self._theirs_offers = False
+        self._sent: ClientKey | None = None  # our INVITE that has no final answer yet
+        self._sent_seq = 0  # CSeq number of our latest INVITE
+        self._ack: tuple[int, bytes] | None = None  # CSeq number and bytes of our latest ACK
+        self._unacknowledged: dict[int, _Unacknowledged] = {}  # by CSeq number
+        self._refresh: SendAgain | None = None
+        self._refresh_at = self._retry_at = NEVER
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    @property
+    def confirmed(self) -> bool:
+        """A 2xx to the first INVITE was sent or received."""
+        return self._confirmed
+
+    @property
+    def unanswered(self) -> ServerKey | None:
+        """Their INVITE that still waits for our final answer; 487 it when the dialog has ended (§15.1.2)."""
+        return self._theirs
+
+    @property
+    def may_invite(self) -> bool:
+        """A re-INVITE may be sent now (§14.1): no INVITE is pending either way, and every 2xx has its ACK."""
+        idle = self._theirs is None and self._sent is None and not self._unacknowledged
+        return idle and self._confirmed and not self._ended and not self._ending and self._retry_at == NEVER
+
+    # UAS
+
+    def received(self, key: ServerKey, request: Request, chance: float = 0.5) -> Refusal | None:
+        """An INVITE, first or re-INVITE, that Dialog.check admitted. None: it is ours to answer now.
+
+        chance: random, 0 ≤ chance < 1, for the Retry-After of 0 to 10 s (§14.2)."""
+        if self._ended:
+            return Refusal(481)
+        if self._theirs is not None:
+            return Refusal(500, int(chance * 11))
+        if self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
+            return Refusal(491)  # glare; or our offer in a 2xx has no answer yet
+        self._theirs = key
+        self._theirs_offers = bool(request.body)
+        return None
+
+    def provisional(self, key: ServerKey, response: Response, now: float) -> None:
+        """101-199 was sent."""
+        if key == self._theirs:
+            self._refresh = SendAgain(key, response)
+            self._refresh_at = now + REFRESH_EVERY
+
+    def answered(self, key: ServerKey, response: Response, now: float) -> None:
+        """A 2xx was sent: it is repeated until `acknowledged`, over reliable transports too (§13.3.1.4)."""
+        if key != self._theirs:
+            return
+        entry = _Unacknowledged(key, response, now, self._timers)
+        entry.answer_due = not self._theirs_offers and bool(response.body)
+        entry.first = not self._confirmed
+        self._unacknowledged[response.cseq.number] = entry
+        self._confirmed = True
+        self._answered_theirs()
+
+    def refused(self, key: ServerKey) -> None:
+        """A failure response was sent to an INVITE for which `received` gave None."""
+        if key == self._theirs:
+            self._answered_theirs()
+            self._ended = self._ended or not self._confirmed
+
+    def acknowledged(self, ack: Request) -> list[Action]:
+        """An ACK came. Repeated ones, and those to nothing, give []."""
+        entry = self._unacknowledged.pop(ack.cseq.number, None)
+        if entry is None:
+            return []
+        actions: list[Action] = [Acknowledged(entry.key, entry.answer_due)]
+        if self._ending and entry.first:
+            self._end()
+            actions.append(SendBye())
+        return actions
+
+    # UAC
+
+    def sent(self, key: ClientKey, request: Request) -> None:
+        """Our INVITE or re-INVITE is out. One at a time: ask `may_invite` before a re-INVITE. An INVITE sent again
+        with credentials, or to another target, replaces the one that was refused."""
+        self._sent = key
+        self._sent_seq = request.cseq.number
+        self._retry_at = NEVER
+        if not self._confirmed:
+            self._ended = False
+
+    def heard(self, key: ClientKey, response: Response, now: float, chance: float = 0.5) -> Heard:
+        """A response to our INVITE. chance: random, 0 ≤ chance < 1, for the wait after a 491 (§14.1)."""
+        seq = response.cseq.number
+        if key != self._sent:
+            acked = self._ack is not None and self._ack[0] == seq
+            return Heard.REPEATED if acked and 200 <= response.status < 300 else Heard.STRAY
+        if response.status < 200:
+            return Heard.PROVISIONAL
+        self._sent = None
+        if response.status < 300:
+            self._confirmed = True
+            if self._ending or self._ended:
+                self._ended = True
+                return Heard.CROSSED
+            return Heard.ANSWERED
+        if response.status == 491 and self._confirmed and not self._ended:
+            self._retry_at = now + _glare_wait(self._caller, chance)
+            return Heard.GLARE
+        return self._refused_by_peer(response.status in (408, 481))
+
+    def failed(self, key: ClientKey) -> Heard:
+        """RequestFailed of our INVITE: REFUSED (first INVITE), GONE (re-INVITE) or STRAY."""
+        if key != self._sent:
+            return Heard.STRAY
+        self._sent = None
+        return self._refused_by_peer(lost=True)
+
+    def ack_sent(self, data: bytes) -> None:
+        """The bytes of the ACK to the 2xx just heard, as `layer.ack` returned them."""
+        self._ack = (self._sent_seq, data)
+
+    @property
+    def ack_data(self) -> bytes:
+        """What to send again on REPEATED."""
+        return b"" if self._ack is None else self._ack[1]
+
+    # The end
+
+    def hangup(self) -> Hangup:
+        """We end the call: says how. Unless it is CANCEL, REJECT or WAIT the usage has ended with this."""
+        if self._ended or self._ending:
+            return Hangup.NOTHING
+        if self._confirmed:
+            if any(entry.first for entry in self._unacknowledged.values()):
+                self._ending = True
+                return Hangup.WAIT
+            self._end()
+            return Hangup.BYE
+        self._ending = True
+        if self._caller:
+            return Hangup.CANCEL
+        return Hangup.REJECT
+
+    def bye_received(self) -> ServerKey | None:
+        """The peer sent BYE (answer it 200). Returns their INVITE that must be answered 487 now, if there is one."""
+        self._end()
+        theirs = self._theirs
+        self._answered_theirs()
+        return theirs
+
+    # Time
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        at = min(self._refresh_at, NEVER if self._ended else self._retry_at)
+        for entry in self._unacknowledged.values():
+            at = min(at, entry.next_at, entry.end_at)
+        return None if at == NEVER else at
+
+    def tick(self, now: float) -> list[Action]:
+        """What is due. Calling it early or often does no harm."""
+        actions: list[Action] = []
+        for entry in list(self._unacknowledged.values()):
+            if entry.end_at <= now:
+                actions.append(SendBye() if self._ending else AckMissing(entry.key))
+                self._end()
+                break
+            if entry.next_at <= now:
+                entry.interval = min(entry.interval * 2, self._timers.t2)
+                entry.next_at = now + entry.interval
+                actions.append(SendAgain(entry.key, entry.response))
+        if self._refresh is not None and self._refresh_at <= now:
+            self._refresh_at = now + REFRESH_EVERY
+            actions.append(self._refresh)
+        if self._retry_at <= now:
+            self._retry_at = NEVER
+            if not self._ended:
+                actions.append(InviteAgain())
+        return actions
+
+    def _end(self) -> None:
+        """After a BYE either way no 2xx needs to be repeated."""
+        self._ended = True
+        self._unacknowledged.clear()
+
+    def _answered_theirs(self) -> None:
+        self._theirs = None
+        self._refresh = None
+        self._refresh_at = NEVER
+
+    def _refused_by_peer(self, lost: bool) -> Heard:
+        if not self._confirmed:
+            self._ended = True
+            return Heard.REFUSED
+        if lost and not self._ended:
+            self._end()
+            return Heard.GONE
+        return Heard.REFUSED
+
+
+def _glare_wait(caller: bool, chance: float) -> float:
+    """Seconds, in steps of 10 ms: 2.1 to 4.0 for the owner of the Call-ID, 0 to 2.0 for the other side."""
+    return (210 + int(chance * 191)) / 100 if caller else int(chance * 201) / 100
