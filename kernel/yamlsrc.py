@@ -228,18 +228,12 @@ class _Builder:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refuse(event, "a key must be a single word or number")
             here = (*path, event.value)
+            mark: Any = event.start_mark
             if event.value in out:
-                self.problems.append(
-                    Problem(
-                        self.source.file,
-                        event.start_mark.line + 1,
-                        event.start_mark.column + 1,
-                        f"the key '{event.value}' is given twice",
-                        f"first at {self.source.line(here)}",
-                    )
-                )
+                message, hint = f"the key '{event.value}' is given twice", f"first at {self.source.line(here)}"
+                self.problems.append(Problem(self.source.file, mark.line + 1, mark.column + 1, message, hint))
                 self._node(next(events), events, (*path, event.value, "again"))
                 continue
-            self.source.keys[here] = (event.start_mark.line + 1, event.start_mark.column + 1)
+            self.source.keys[here] = (mark.line + 1, mark.column + 1)
             out[event.value] = self._node(next(events), events, here)
         return out

@@ -1,0 +1,215 @@
+"""What the files of `config/` may say: one model a file, with defaults and limits. Times are seconds."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
+from kernel.schema import Model
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+"""0: any free one."""
+Level = Annotated[int, Field(ge=1, le=10)]
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", text):
+        raise ValueError(f"'{text}' is not a name: small letters a-z, digits, '_', '-' and '.', at most 64")
+    return text
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.+*-]{1,64}", text):
+        raise ValueError(f"'{text}' is not a SIP user or number: letters, digits and _ . + * -")
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""Of queues, agents, skills, trunks, calendars: labels of metrics and parts of URLs."""
+User = Annotated[str, AfterValidator(_user)]
+
+
+# --- callwright.yaml ------------------------------------------------------------------------------------------
+
+
+class SipListen(Model):
+    transport: Literal["udp", "tcp"]
+    host: str
+    port: Port = 5060
+
+
+def _listen(value: Any) -> Any:
+    """`udp:127.0.0.1:5060`, `tcp:[::1]:5060`."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(udp|tcp):(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", value)
+    if not found:
+        raise ValueError(f"'{value}' is not transport:host:port, such as 'udp:0.0.0.0:5060' or 'tcp:[::1]:5060'")
+    return {"transport": found[1], "host": found[2] or found[3], "port": int(found[4])}
+
+
+class Sip(Model):
+    listen: list[Annotated[SipListen, BeforeValidator(_listen)]] = Field(min_length=1)
+    advertise: str = ""
+    """Host that Via, Contact and SDP name when it is not the address listened on (NAT); "" for that address."""
+    registration_min: Annotated[int, Field(ge=10, le=3600)] = 60
+    registration_max: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    max_calls: Annotated[int, Field(ge=1, le=100_000)] = 5000
+
+
+class Media(Model):
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    first_port: Annotated[int, Field(ge=1024, le=65_534)] = 20_000
+    last_port: Annotated[int, Field(ge=1024, le=65_535)] = 29_999
+    codecs: list[Literal["PCMU", "PCMA"]] = Field(default=["PCMA", "PCMU"], min_length=1)
+    ptime_ms: Literal[20, 30, 40] = 20
+    rtp_timeout: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """End a call whose audio has stopped for so long; 0: never."""
+
+    @model_validator(mode="after")
+    def _ports(self) -> "Media":
+        if self.last_port - self.first_port + 1 < 4 * self.processes:
+            raise ValueError("first_port … last_port: there must be at least 4 ports for each media process")
+        return self
+
+
+class Paths(Model):
+    """Relative ones start at the site's folder."""
+
+    flows: str = "ivr_flows"
+    recordings: str = "recordings"
+    journal: str = "var/journal"
+    run: str = "var/run"
+    """Sockets between our processes."""
+
+
+class Web(Model):
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    token: SecretStr = SecretStr("")
+    """Bearer token for requests that change something; "" refuses them all."""
+
+
+class Callwright(Model):
+    name: str = "Callwright"
+    domain: str = "callwright.local"
+    """Domain of addresses of record, and digest realm."""
+    sip: Sip
+    media: Media = Media()
+    paths: Paths = Paths()
+    database: str = "sqlite+aiosqlite:///var/callwright.db"
+    web: Web = Web()
+    music: str = "music"
+    languages: list[Name] = Field(default=["zh", "en"], min_length=1)
+    """Spoken in this order until the caller has chosen one."""
+    numbers: dict[User, str] = Field(min_length=1)
+    """Dialled number → flow."""
+
+
+# --- trunks.yaml, skills.yaml, agents.yaml, queues.yaml, hours.yaml -------------------------------------------
+
+
+class Trunk(Model):
+    networks: list[IPv4Network | IPv6Network] = Field(min_length=1)
+    """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
+    max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000
+
+
+class Trunks(Model):
+    trunks: dict[Name, Trunk] = {}
+
+
+class Skills(Model):
+    skills: dict[Name, str] = {}
+    """Name → what people call it."""
+
+
+class Ha1(Model):
+    """Digest secrets (RFC 7616 §3.4.2), 32 and 64 hexadecimal digits, in place of a password."""
+
+    md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = ""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = ""
+
+
+class Agent(Model):
+    display: str
+    user: User
+    """Of the phone's registration: user part of the address of record, and digest user name."""
+    password: SecretStr | None = None
+    ha1: Ha1 | None = None
+    skills: dict[Name, Level] = {}
+    queues: list[Name] | None = None
+    """Only these; all whose skills fit when not given."""
+    wrap_up: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """In place of the queue's."""
+
+    @model_validator(mode="after")
+    def _secret(self) -> "Agent":
+        if (self.password is None) == (self.ha1 is None):
+            raise ValueError("an agent needs either 'password' or 'ha1'")
+        return self
+
+
+class Agents(Model):
+    not_ready_reasons: dict[Annotated[str, Field(pattern="^[0-9]$")], Name] = {
+        "1": "break",
+        "2": "lunch",
+        "3": "meeting",
+    }
+    """Key pressed after *14 → reason."""
+    agents: dict[Name, Agent] = {}
+
+
+class Overflow(Model):
+    """After so long in its own queue a call may also be taken by agents of these others."""
+
+    after: Seconds
+    queues: Annotated[list[Name], BeforeValidator(_listed)] = Field(min_length=1)
+
+
+class Announce(Model):
+    first: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    """Seconds from entering the queue to the first announcement."""
+    every: Annotated[float, Field(ge=0, le=3600)] = 45.0
+    """Between announcements; 0: only the first."""
+
+
+class Queue(Model):
+    display: str
+    skills: dict[Name, Level] = {}
+    """Required of its agents: skill → lowest level."""
+    ring_for: Seconds = 20.0
+    wrap_up: Annotated[float, Field(ge=0, le=3600)] = 15.0
+    max_wait: Seconds = 900.0
+    max_calls: Annotated[int, Field(ge=1, le=100_000)] = 200
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Added to the flow's."""
+    announce: Announce = Announce()
+    music: str = ""
+    """Clip without `.wav`; "" for the site's."""
+    exit_key: Annotated[str, Field(pattern="^[0-9*#]?$")] = ""
+    """The caller leaves the queue by this key (edge `key` of `enqueue`)."""
+    service_level: Seconds = 20.0
+    overflow: Overflow | None = None
+
+
+class Queues(Model):
+    queues: dict[Name, Queue] = {}
+
+
+class CalendarText(Model):
+    timezone: str
+    weekly: dict[str, Annotated[list[str], BeforeValidator(_listed)]]
+    exceptions: dict[str, Annotated[list[str], BeforeValidator(_listed)]] = {}
+
+
+class Hours(Model):
+    calendars: dict[Name, CalendarText] = {}

@@ -1,0 +1,16 @@
+from ivr.model import Edge, Left, Verb, next_edge
+from ivr.step import Step
+
+
+class Answer(Verb):
+    """Answer the call (200). Playing does so too; this is for flows that queue or decide first."""
+
+    answer: None = None
+    next: str = ""
+
+    def edges(self) -> list[Edge]:
+        return [next_edge(self.next)]
+
+    async def run(self, step: Step) -> Left:
+        await step.call.answer()
+        return Left("next")

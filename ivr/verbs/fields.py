@@ -1,0 +1,16 @@
+"""Kinds of options that several verbs share."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Prompts = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+"""One prompt's name or a list of them."""
+Timeout = Annotated[float, Field(gt=0, le=120)]
+Tries = Annotated[int, Field(ge=1, le=10)]
+AttributeName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,31}$")]
