@@ -20,7 +20,7 @@ from engine.sip.grammar import (
     quote,
     unquote,
 )
-from engine.sip.uri import SIP_URI, Uri, parse_uri
+from engine.sip.uri import SIP_URI, Uri, format_host, parse_uri
 
 # name-addr = [ display-name ] LAQUOT addr-spec RAQUOT, then parameters. An unquoted display name is *(token LWS); wider
 # here: whatever can't be taken for something else, since phones write `Bob Müller <sip:…>`.
@@ -108,10 +108,11 @@ class Via(NamedTuple):
         return self._replace(params=params)
 
     def __str__(self) -> str:
-        host = self.host if ":" not in self.host else f"[{self.host}]"
+        host = format_host(self.host)
         if self.port is not None:
             host = f"{host}:{self.port}"
-        return f"SIP/2.0/{self.transport} {host}{format_params(self.params)}"
+        transport = self.transport if TOKEN_RE.fullmatch(self.transport) else "INVALID"
+        return f"SIP/2.0/{transport} {host}{format_params(self.params)}"
 
 
 def parse_cseq(text: str) -> CSeq:
@@ -161,7 +162,3 @@ def check_name_addr(text: str, name: str) -> None:
     match = _USUAL_RE.fullmatch(text)
     if match is None or (match[5] is not None and int(match[5]) > 65_535):
         parse_name_addr(text, name)
-
-
-def is_token(text: str) -> bool:
-    return TOKEN_RE.fullmatch(text) is not None

@@ -6,6 +6,7 @@ value at first use and keep it beside the text it came from, so a changed header
 is sent with a space in its place.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -323,6 +324,13 @@ def with_tag(value: str, tag: str) -> str:
         except BadHeader:
             return value
     return f"{value};tag={tag}"
+
+
+def stateless_tag(headers: Headers) -> str:
+    """A To tag made from what names the request: a server without state, or one that gets the request again, gives the
+    same answer (§8.2.7)."""
+    named = [item for item in headers.items() if item[0] in _REPEATED]
+    return hashlib.sha256(repr(named).encode(errors="replace")).hexdigest()[:16]
 
 
 def _contents(message: Request | Response) -> tuple[object, ...]:

@@ -7,7 +7,6 @@ Request-URI is a URI; the body is as long as Content-Length says.
 Text is UTF-8; a message that is not is read as Latin-1, since phones with old firmware send such display names.
 """
 
-import hashlib
 import re
 
 from engine.sip.grammar import (
@@ -21,7 +20,7 @@ from engine.sip.grammar import (
     ParseError,
 )
 from engine.sip.headers import check_name_addr, parse_via
-from engine.sip.message import Headers, Request, Response, with_tag
+from engine.sip.message import Headers, Request, Response, stateless_tag, with_tag
 from engine.sip.names import KNOWN_NAMES, canonical
 
 _REQUEST_LINE_RE = re.compile(rf"({TOKEN}++) ([^ ]++) [sS][iI][pP]/([0-9]++\.[0-9]++)")
@@ -92,10 +91,14 @@ def bad_request(error: ParseError) -> bytes | None:
     headers = error.reply_headers
     if headers is None or headers.get("Via") is None:
         return None
-    items = headers.items()
-    tag = hashlib.sha256(repr(items).encode(errors="replace")).hexdigest()[:16]
-    items = [(name, with_tag(value, tag) if name == "To" else value) for name, value in items]
+    tag = stateless_tag(headers)
+    items = [(name, with_tag(value, tag) if name == "To" else value) for name, value in headers.items()]
     return Response(error.status, error.reason, Headers.of(items)).encode()
+
+
+def refuse(head: bytes, status: int, reason: str) -> bytes | None:
+    """The answer to a message of which only the header section is here (StreamFramer gave up on it)."""
+    return bad_request(ParseError(reason, status, reply_headers=_salvage(_decode(head).split("\r\n"))))
 
 
 def _decode(head: bytes) -> str:

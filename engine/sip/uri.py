@@ -29,6 +29,7 @@ _PASSWORD_RE = re.compile(rf"{_PASSWORD}*+")
 _PARAM_RE = re.compile(rf"{_PARAM}++")
 _HEADERS_RE = re.compile(rf"{_HEADERS}*+")
 _HOST_RE = re.compile(r"[A-Za-z0-9_.\-]++|[0-9A-Fa-f:.]++")
+_NOT_HOST_RE = re.compile(r"[^A-Za-z0-9_.\-]")
 _ESCAPED_RE = re.compile(_ESCAPED)
 _UNSAFE_RE = re.compile(r"[^A-Za-z0-9\-_.!~*'()]")
 _SEPARATORS_RE = re.compile(r"[-.()]")
@@ -85,11 +86,7 @@ class Uri(NamedTuple):
             if password is not None:
                 user = f"{user}:{_clean(password, _PASSWORD_RE)}"
             user += "@"
-        if not _HOST_RE.fullmatch(host):
-            host = _UNSAFE_RE.sub("", host) or "invalid"
-        if ":" in host:
-            host = f"[{host}]"
-        text = f"{scheme}:{user or ''}{host}"
+        text = f"{scheme}:{user or ''}{format_host(host)}"
         if port is not None:
             text += f":{port}"
         if params:
@@ -101,6 +98,13 @@ class Uri(NamedTuple):
         if _OTHER_RE.fullmatch(text):
             return text
         return f"{_UNSAFE_RE.sub('', self.scheme) or 'invalid'}:{escape(text.partition(':')[2])}"
+
+
+def format_host(host: str) -> str:
+    """A host as it is written: IPv6 in brackets; without the characters that no host has."""
+    if not _HOST_RE.fullmatch(host):
+        host = _NOT_HOST_RE.sub("", host) or "invalid"
+    return f"[{host}]" if ":" in host else host
 
 
 def escape(text: str) -> str:
@@ -128,7 +132,7 @@ def parse_uri(text: str) -> Uri:
         number = int(port)
         if number > 65_535:
             raise BadHeader("URI port", match.start(5))
-    return Uri(scheme.lower(), user, password, host, number, _split(params) if params else (), headers or "")
+    return Uri(scheme.lower(), user, password, host, number, _split(params), headers or "")
 
 
 def _parse_other(text: str) -> Uri:
@@ -171,7 +175,9 @@ def _split_headers(uri: Uri) -> list[str]:
 
 
 def _split(text: str) -> Params:
-    out = []
+    out: list[tuple[str, str | None]] = []
+    if not text:
+        return ()
     for part in text[1:].split(";"):
         name, equals, value = part.partition("=")
         out.append((name.lower(), value if equals else None))
