@@ -1,0 +1,108 @@
+"""Runs flows on calls: node after node, each verb answering by which edge it leaves.
+
+What is journalled: FlowEntered, then for every node NodeEntered … NodeLeft, then exactly one FlowLeft, whatever happens.
+A caller's hang-up cancels the task (engine/call.py): the node is left by edge `hung_up`, the flow with why `hung_up`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from engine.call import Call
+from events.types import FlowEntered, FlowFailed, FlowLeft, NodeEntered, NodeLeft
+from ivr.model import Flow, Left
+from ivr.ports import Ports
+from ivr.step import Step
+
+MAX_STILL_NODES = 200
+"""Nodes in a row during which no time passes: a flow that turns in a circle must not hang the process."""
+MAX_NODES = 5000
+"""Nodes in one call."""
+
+
+class FlowError(Exception):
+    """The flow itself is at fault: it runs in a circle, or names what does not exist."""
+
+
+class Interpreter:
+    """Runs any number of calls at once; holds nothing of any of them."""
+
+    def __init__(self, flows: Mapping[str, Flow], ports: Ports) -> None:
+        self.flows = flows
+        self.ports = ports
+
+    async def run(self, flow: str, call: Call) -> None:
+        """Run a call from the start of a flow to its hang-up. Never returns normally with the call up: at the end of a
+        flow it hangs up, and that cancels this task.
+
+        Raises CancelledError at the call's end; KeyError for an unknown flow; whatever a port raised, after FlowFailed."""
+        run = _Run(self.ports, call)
+        following: str = flow
+        while following:
+            following = await run.flow(self._flow(following))
+
+    def _flow(self, name: str) -> Flow:
+        return self.flows[name]
+
+
+class _Run:
+    """One call's way through its flows."""
+
+    def __init__(self, ports: Ports, call: Call) -> None:
+        self.ports = ports
+        self.call = call
+        self.nodes = 0
+        self.still = 0
+        self.node = ""
+
+    async def flow(self, flow: Flow) -> str:
+        """Run one flow; returns the name of the flow to go on in, or "" at the end of the call."""
+        emit, call = self.ports.emit, self.call.id
+        emit(FlowEntered(call=call, flow=flow.name, version=flow.version))
+        self.node = flow.start
+        why = "failed"
+        try:
+            left = await self._nodes(flow)
+            why = "finished"
+        except asyncio.CancelledError:
+            why = "hung_up"
+            raise
+        except Exception as error:
+            emit(FlowFailed(call=call, flow=flow.name, node=self.node, error=f"{type(error).__name__}: {error}"))
+            raise
+        finally:
+            emit(FlowLeft(call=call, flow=flow.name, node=self.node, why=why))
+        if not left.flow:
+            await self.call.hangup(left.hangup)
+        return left.flow
+
+    async def _nodes(self, flow: Flow) -> Left:
+        """From node to node until one leaves the flow."""
+        while True:
+            left = await self._one(flow)
+            if left.flow or left.hangup:
+                return left
+            self.node = flow.targets[self.node][left.edge]
+
+    async def _one(self, flow: Flow) -> Left:
+        """Enter a node, run its verb, leave it."""
+        self._count(flow)
+        emit, call, node, clock = self.ports.emit, self.call.id, self.node, self.ports.clock
+        begun = clock.monotonic()
+        emit(NodeEntered(call=call, flow=flow.name, node=node, verb=flow.verbs[node]))
+        edge, to = "failed", ""
+        try:
+            left = await flow.nodes[node].run(Step(self.call, flow, node, self.ports))
+            edge, to = left.edge, flow.targets[node].get(left.edge, "")
+        except asyncio.CancelledError:
+            edge = "hung_up"
+            raise
+        finally:
+            dwell = clock.monotonic() - begun
+            emit(NodeLeft(call=call, flow=flow.name, node=node, edge=edge, to=to, dwell=dwell))
+        self.still = self.still + 1 if dwell == 0 else 0
+        return left
+
+    def _count(self, flow: Flow) -> None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES or self.still > MAX_STILL_NODES:
+            raise FlowError(f"flow '{flow.name}' has run through {self.nodes} nodes without coming to an end")
