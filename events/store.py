@@ -1,0 +1,209 @@
+"""The tables of the log in SQLite or PostgreSQL: written in batches, idempotent, restartable.
+
+The seq of the last record projected is a row (`checkpoint`) written in the same transaction as the rows themselves.
+So a batch is there whole or not at all, and a ledger that died goes on where the database is.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from sqlalchemy import Table, bindparam, delete, event, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from events import tables
+from events.migrations.upgrade import upgrade
+from events.projection import Open, Projection, Write
+from events.tables import PROJECTED, checkpoint
+from events.types import Recorded
+
+UNAVAILABLE: Final = (SQLAlchemyError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a database that is absent, starting, stopping, full or read-only raises. All of it may pass."""
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_CONNECT_TIMEOUT = 5.0
+_COMMAND_TIMEOUT = 60.0
+_BUSY_SECONDS = 10.0
+"""How long SQLite waits for a reader's or another writer's lock."""
+
+
+class Moved(Exception):
+    """The checkpoint is not where this projector left it: another one writes here, or the tables were rebuilt."""
+
+
+def database_url(text: str) -> URL:
+    """`sqlite:///path` and `postgresql://…` with our drivers. Raises ValueError for any other database."""
+    try:
+        url = make_url(text)
+    except SQLAlchemyError as error:
+        raise ValueError(
+            f"'{text}' is no database URL; examples: sqlite:///callwright.db, postgresql://host/db"
+        ) from error
+    driver = _DRIVERS.get(url.get_backend_name())
+    if driver is None:
+        raise ValueError(f"databases are sqlite and postgresql, not '{url.get_backend_name()}'")
+    return url.set(drivername=driver)
+
+
+def open_engine(text: str, *, pooled: bool = True) -> AsyncEngine:
+    """Connects to nothing yet. Close it by `await engine.dispose()`."""
+    url = database_url(text)
+    options: dict[str, Any] = {
+        "json_serializer": lambda value: msgspec.json.encode(value).decode(),
+        "json_deserializer": msgspec.json.decode,
+    }
+    if not pooled:
+        options["poolclass"] = NullPool
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **options)
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        return engine
+    options["connect_args"] = {"timeout": _CONNECT_TIMEOUT, "command_timeout": _COMMAND_TIMEOUT}
+    return create_async_engine(url, **options)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    """WAL: readers never wait for the ledger, nor it for them. NORMAL: a power cut may take the last batches, whole;
+    the ledger then writes them again from the journal."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+class Projector:
+    """Writes records to one database. After any exception from `write`, call `open` again before the next."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.seq = 0
+        """Of the last record that is in the tables."""
+        self.at = 0.0
+        self.journal = 0.0
+        """Time of record 1 of the journal that these tables came from; 0.0 when they are empty."""
+        self._projection = Projection()
+        self._inode = -1
+        self._statements: dict[tuple[str, tuple[str, ...]], Any] = {}
+
+    async def open(self) -> None:
+        """Bring the schema up to date, and load where the tables stand. Raises one of UNAVAILABLE."""
+        async with self.engine.begin() as connection:
+            await connection.run_sync(upgrade)
+            await connection.execute(
+                self._upsert(checkpoint, ("id", "seq", "at", "journal")).on_conflict_do_nothing(),
+                {"id": 1, "seq": 0, "at": 0.0, "journal": 0.0},
+            )
+            row = (await connection.execute(select(checkpoint))).one()
+            self.seq, self.at, self.journal = row.seq, row.at, row.journal
+            self._projection = Projection(await load_open(connection))
+        self._inode = self._file_inode()
+
+    async def write(self, records: Sequence[Recorded]) -> None:
+        """Project records that follow `seq`; those at or below it are there already, and skipped.
+
+        One transaction. Raises Moved, one of UNAVAILABLE, ValueError for a gap."""
+        fresh = [record for record in records if record.seq > self.seq]
+        if not fresh:
+            return
+        if fresh[0].seq != self.seq + 1:
+            raise ValueError(f"record {fresh[0].seq} does not follow {self.seq}")
+        if self._inode != self._file_inode():
+            await self.engine.dispose()  # else we would go on writing to a file that has no name
+            raise Moved("the database file was removed or replaced")
+        last = fresh[-1]
+        journal = self.journal or fresh[0].at
+        rows = merge(write for record in fresh for write in self._projection.step(record))
+        async with self.engine.begin() as connection:
+            await self._advance(connection, last, journal)
+            for (table, columns), values in rows.items():
+                await connection.execute(self._statement(table, columns), values)
+        self.seq, self.at, self.journal = last.seq, last.at, journal
+
+    async def _advance(self, connection: AsyncConnection, last: Recorded, journal: float) -> None:
+        """Compare and set, first of all: it takes the row's lock, so that two ledgers can't interleave."""
+        moved = await connection.execute(
+            update(checkpoint)
+            .where(checkpoint.c.seq == self.seq, checkpoint.c.journal == self.journal)
+            .values(seq=last.seq, at=last.at, journal=journal)
+        )
+        if moved.rowcount != 1:
+            raise Moved(f"the tables are no longer at record {self.seq}")
+
+    async def reset(self) -> None:
+        """Empty all tables and begin at 0, in one transaction."""
+        async with self.engine.begin() as connection:
+            await clear(connection)
+        await self.open()
+
+    def _file_inode(self) -> int:
+        """Of an SQLite file: 0 when it is gone; -1 for other databases and for memory."""
+        url = self.engine.url
+        if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+            return -1
+        try:
+            return os.stat(url.database).st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _statement(self, name: str, columns: tuple[str, ...]) -> Any:
+        statement = self._statements.get((name, columns))
+        if statement is None:
+            table = tables.metadata.tables[name]
+            insert = self._upsert(table, columns)
+            keys = table.primary_key.columns.keys()
+            changed = {column: insert.excluded[column] for column in columns if column not in keys}
+            statement = insert.on_conflict_do_update(index_elements=keys, set_=changed)
+            self._statements[name, columns] = statement
+        return statement
+
+    def _upsert(self, table: Table, columns: tuple[str, ...]) -> Any:
+        dialect = sqlite if self.engine.url.get_backend_name() == "sqlite" else postgresql
+        return dialect.insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in columns})
+
+
+def merge(writes: Iterable[Write]) -> dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]]:
+    """Writes in order -> one row for each key, grouped by (table, columns) for executemany. Order within does not
+    matter any more: no two rows have the same key."""
+    rows: dict[tuple[str, Any], dict[str, Any]] = {}
+    for write in writes:
+        known = rows.get((write.table, write.key))
+        if known is None:
+            rows[write.table, write.key] = dict(write.values)
+        else:
+            known.update(write.values)
+    groups: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
+    for (name, key), values in rows.items():
+        keys = tables.metadata.tables[name].primary_key.columns.keys()
+        values.update(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
+        groups.setdefault((name, tuple(sorted(values))), []).append(values)
+    return groups
+
+
+async def clear(connection: AsyncConnection) -> None:
+    for table in (*PROJECTED, checkpoint):
+        await connection.execute(delete(table))
+
+
+async def load_open(connection: AsyncConnection) -> Open:
+    """The intervals that have begun and not ended, as the fold of the same records would hold them."""
+    found = Open()
+    visits, steps, states = tables.queue_visits.c, tables.flow_steps.c, tables.agent_states.c
+    phones = tables.registrations.c
+    waiting = select(visits.call, visits.visit, visits.outcome).where(tables.visit_open)
+    found.visits = {row.call: (row.visit, row.outcome is not None) for row in await connection.execute(waiting)}
+    stepping = select(steps.call, steps.step).where(steps.left_at.is_(None))
+    found.steps = {row.call: row.step for row in await connection.execute(stepping)}
+    working = select(states.agent, states.interval).where(states.ended_at.is_(None))
+    found.agents = {row.agent: row.interval for row in await connection.execute(working)}
+    bound = select(phones.aor, phones.contact, phones.registration).where(phones.ended_at.is_(None))
+    found.phones = {(row.aor, row.contact): row.registration for row in await connection.execute(bound)}
+    log = tables.events.c
+    last = select(func.max(log.seq)).where(log.type.in_(["ControlStarted", "ControlStopped"])).scalar_subquery()
+    found.control_up = await connection.scalar(select(log.type).where(log.seq == last)) == "ControlStarted"
+    return found
