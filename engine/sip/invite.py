@@ -272,10 +272,11 @@ class InviteUsage:
                 return Hangup.WAIT
             self._end()
             return Hangup.BYE
+        if self._theirs is None and self._sent is None:
+            self._ended = True
+            return Hangup.NOTHING
         self._ending = True
-        if self._caller:
-            return Hangup.CANCEL
-        return Hangup.REJECT
+        return Hangup.CANCEL if self._caller else Hangup.REJECT
 
     def bye_received(self) -> ServerKey | None:
         """The peer sent BYE (answer it 200). Returns their INVITE that must be answered 487 now, if there is one."""

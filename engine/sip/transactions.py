@@ -43,6 +43,20 @@ MAX_TRANSACTIONS: Final = 100_000
 """Server transactions at once; beyond, requests get 503. Each lives 32 s: 1 500 calls/s of INVITE and BYE, 200 MB."""
 RETRY_AFTER: Final = "5"
 
+__all__ = [
+    "AckArrived",
+    "AckTimedOut",
+    "CancelArrived",
+    "ClientKey",
+    "Output",
+    "RequestArrived",
+    "RequestFailed",
+    "ResponseArrived",
+    "Send",
+    "ServerKey",
+    "TransactionLayer",
+]
+
 
 class Send(NamedTuple):
     flow: Flow
