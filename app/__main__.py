@@ -86,11 +86,14 @@ def not_ready(name: str, reason: Annotated[str, typer.Argument()] = "", site: SI
 
 
 @prompts.command()
-def render(site: SITE = HERE) -> None:
+def render(
+    site: SITE = HERE, every: Annotated[bool, typer.Option(help="Also those whose text has not changed.")] = False
+) -> None:
     """Speak the texts of ivr_flows/prompts/prompts.yaml into WAV files (needs `pip install callwright[prompts]`)."""
     from ivr.render import render as render_prompts  # noqa: PLC0415
 
-    render_prompts(site / "ivr_flows" / "prompts", sys.stdout)
+    for line in render_prompts(site / "ivr_flows" / "prompts", every=every):
+        typer.echo(line)
 
 
 def main() -> None:

@@ -1,4 +1,6 @@
-"""Run a module that must not outlive its supervisor: `python -m app.child FD MODULE [ARGUMENT ...]`.
+"""Run a module that must not outlive its supervisor: `python -m app.child FD NICE MODULE [ARGUMENT ...]`.
+
+NICE is added to the niceness: calls come before tables and pages.
 
 FD is the read end of a pipe whose only write end the supervisor holds. It reads as ended when the supervisor is gone,
 however it died; the child then gets SIGTERM, and is ended the hard way if that does not do it.
@@ -24,10 +26,11 @@ def watch(fd: int, grace: float = STOP_GRACE) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    fd, module = int(arguments[0]), arguments[1]
+    fd, nice, module = int(arguments[0]), int(arguments[1]), arguments[2]
+    os.nice(nice)
     os.set_inheritable(fd, False)  # it was, so that it reached us; it is not for our own children
     threading.Thread(target=watch, args=(fd,), daemon=True, name="supervisor-watch").start()
-    sys.argv = [module, *arguments[2:]]
+    sys.argv = [module, *arguments[3:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

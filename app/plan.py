@@ -14,6 +14,8 @@ SOCKET_PATH_BYTES = 100
 UDP_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for; the kernel grants up to net.core.rmem_max. A restart of control must not lose what arrives meanwhile."""
 TCP_BACKLOG = 1024
+NICE = 10
+"""Of ledger and web. On a busy core, and at start, calls come first."""
 
 
 class CannotStart(Exception):
@@ -38,6 +40,7 @@ class Spec(NamedTuple):
     module: str
     arguments: tuple[str, ...]
     fds: tuple[int, ...] = ()
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +141,20 @@ def processes(plan: Plan, sip: Sequence[tuple[Listen, int]], http_fd: int) -> li
     return [
         Spec("control", "app.control", tuple(arguments), tuple(fd for _, fd in sip)),
         *media,
-        Spec("ledger", "events.ledger", ("--journal", journal, "--database", plan.database)),
+        Spec("ledger", "events.ledger", ("--journal", journal, "--database", plan.database), nice=NICE),
         Spec(
             "web",
             "app.web",
             ("--site", site, "--journal", journal, "--control-socket", control, "--http-fd", str(http_fd)),
             (http_fd,),
+            NICE,
         ),
     ]
 
 
 def command(spec: Spec, alive_fd: int) -> list[str]:
     """Through app.child, so that it ends when the supervisor does."""
-    return [sys.executable, "-m", "app.child", str(alive_fd), spec.module, *spec.arguments]
+    return [sys.executable, "-m", "app.child", str(alive_fd), str(spec.nice), spec.module, *spec.arguments]
 
 
 def listening(plan: Plan) -> str:

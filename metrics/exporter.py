@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from events.fold import LiveState
-from events.types import Recorded
+from events.types import AgentState, Recorded
 from metrics import names as n
 from metrics.fold import Fold
 from metrics.tally import Histogram, Tally
@@ -23,10 +23,14 @@ class Exporter(Collector):
     """feed() the log; render() gives what `GET /metrics` answers.
 
     live: a LiveState that is fed the same records by its owner, for what is so now.
+    queues, agents: names of the configuration: a queue shows its 0 before its first call, and an agent of whom the log
+    says nothing is logged out.
     """
 
-    def __init__(self, live: LiveState) -> None:
+    def __init__(self, live: LiveState, *, queues: Iterable[str] = (), agents: Iterable[str] = ()) -> None:
         self._live = live
+        self._queues = tuple(queues)
+        self._agents = frozenset(agents)
         self._fold = Fold()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -38,6 +42,11 @@ class Exporter(Collector):
     def render(self, now: float) -> bytes:
         """now: UTC seconds, for the age of the longest waiting call."""
         gauges(self._fold.tally, self._live, now)
+        silent = len(self._agents - {str(name) for name in self._live.agents})
+        self._fold.tally.values[n.AGENTS][AgentState.LOGGED_OUT.value,] += silent
+        for metric in (n.QUEUE_CALLS, n.QUEUE_OLDEST):
+            for queue in self._queues:
+                self._fold.tally.values[metric].setdefault((queue,), 0.0)
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Family]:

@@ -123,7 +123,7 @@ def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, subprocess, sys\n"
         "alive, held = os.pipe()\n"
-        f"argv = [sys.executable, '-m', 'app.child', str(alive), '{FAKE}', 'say', 'up', 'wait']\n"
+        f"argv = [sys.executable, '-m', 'app.child', str(alive), '0', '{FAKE}', 'say', 'up', 'wait']\n"
         "child = subprocess.Popen(argv, pass_fds=[alive, int(sys.argv[1])], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -1,0 +1,108 @@
+"""The web: metrics, health, API and the status page over a socket that the supervisor holds.
+
+`create_app` makes the application; `serve` runs it with the feed. `app.web` is the process: it knows the configuration.
+"""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+
+from metrics.exporter import CONTENT_TYPE
+from web.api import Control, ControlAway, ControlRefused, api_routes
+from web.feed import Feed
+from web.history import History
+from web.page import page
+from web.security import may_see
+from web.views import SiteNames, agents, calls, queues
+from web.words import words_for
+
+STOP_GRACE = 3
+"""Seconds for open connections at the end."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(feed: Feed, site: SiteNames, control: Control, history: History, token: str) -> FastAPI:
+    # /docs and /redoc would load scripts from a CDN; /openapi.json is enough for tools.
+    app = FastAPI(title=f"{site.name}: Callwright", docs_url=None, redoc_url=None)
+    app.include_router(api_routes(feed, site, control, history, token))
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+
+    @app.middleware("http")
+    async def headers(request: Request, call_next) -> Response:  # type: ignore[no-untyped-def]
+        response: Response = await call_next(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(feed.exporter.render(feed.wall()), media_type=CONTENT_TYPE)
+
+    @app.get("/healthz")
+    async def healthz() -> PlainTextResponse:
+        """The web process lives."""
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Calls are answered, and what is shown is up to date."""
+        answers = await control_answers(control)
+        ready = feed.caught_up and answers
+        return JSONResponse({"log": feed.caught_up, "control": answers}, 200 if ready else 503)
+
+    @app.get("/", include_in_schema=False, dependencies=[Depends(may_see(token))])
+    async def status(request: Request) -> HTMLResponse:
+        now = feed.wall()
+        warnings = [] if feed.caught_up else ["catching_up"]
+        if (process := feed.live.processes.get("control")) and not process.up:
+            warnings.append("control_away")
+        return HTMLResponse(
+            page(
+                site,
+                words_for(request.headers.get("accept-language", "")),
+                calls=calls(feed.live, now),
+                queues=queues(feed.live, site, now),
+                agents=agents(feed.live, site, now),
+                warnings=warnings,
+            ),
+            headers={"Vary": "Accept-Language"},
+        )
+
+    return app
+
+
+async def control_answers(control: Control) -> bool:
+    try:
+        await control.ask("status")
+    except (ControlAway, ControlRefused):
+        return False
+    return True
+
+
+async def serve(app: FastAPI, feed: Feed, sock: socket.socket) -> None:
+    """Until SIGTERM. Raises JournalDamaged (in a group) when the log cannot be followed."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_GRACE, server_header=False
+    )
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal once more when it has ended; with this handler in place that is no death by signal.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(feed.run())
+        await server.serve(sockets=[sock])
+        following.cancel()
