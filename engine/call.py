@@ -137,5 +137,9 @@ class Call(Protocol):
         Whatever happens the leg is hung up and freed when this returns. Hold from either side plays music to
         the other. With record, one stereo WAV: caller left, leg right."""
 
+    @property
+    def last_bridge(self) -> BridgeEnd | None:
+        """How the latest bridge ended; set also when the caller's hang-up cancelled it. None before the first."""
+
     async def hangup(self, reason: str = "bye") -> None:
         """End the call from our side. Cancels the task that calls it."""

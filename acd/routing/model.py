@@ -54,14 +54,18 @@ class Queue:
     False: they flow out (no_agents), new ones at once, waiting ones after `unstaffed_grace`."""
     unstaffed_grace: float = 15.0
     """A phone that registers anew, or a shift that changes, must not throw out the callers."""
-    announce_first: float = 0.0
-    """Position and wait are told this long after entry, unless a phone rings then."""
-    announce_every: float = 30.0
-    """… and again at this interval. 0: never announced at all."""
+    announce_first: float | None = 5.0
+    """Position and wait are told this long after entry, unless a phone rings then. None: never."""
+    announce_every: float = 45.0
+    """… and again at this interval. 0: only the first."""
     music: str = ""
     """Clip looped while waiting; "": silence."""
     exit_keys: str = ""
     """Any of these keys leaves the queue (key)."""
+    overflow_after: float = math.inf
+    """After so long here, or at once when this queue is unstaffed at entry, …"""
+    overflow_queues: tuple[QueueName, ...] = ()
+    """… agents of these queues may take the call too (it keeps its queue and its place)."""
     record: bool = True
     service_level: float = 20.0
     """Threshold for reports."""
@@ -81,8 +85,8 @@ class AgentProfile:
     """None: every queue whose skills the agent has."""
     wrap_up: float | None = None
     """None: as the queue says."""
-    not_ready_reasons: tuple[str, ...] = ()
-    """Reasons chosen by digit with feature code *14: `*141` is the first."""
+    not_ready_reasons: Mapping[str, str] = field(default_factory=dict)
+    """Key -> reason, for feature code *14: `*141`. When not empty, no other reasons are taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,7 @@ class Waiting:
     call: CallId
     queue: QueueName
     skills: Mapping[str, int] = field(default_factory=dict)
-    """What is required in the end: the queue's and the flow's together."""
+    """What is required besides the queue's own: skill -> lowest level."""
     priority: int = 0
     queued_at: float = 0.0
 
@@ -101,6 +105,14 @@ class Waiting:
         """Smaller is served first: time of entry less the head start of priority, then entry, then id."""
         priority = max(-PRIORITY_LIMIT, min(PRIORITY_LIMIT, self.priority))
         return (self.queued_at - priority * PRIORITY_SECONDS, self.queued_at, self.call)
+
+
+def requirements(queue: Queue, skills: Mapping[str, int]) -> dict[str, int]:
+    """The queue's skills and the call's together, the higher level of each."""
+    need = dict(queue.skills)
+    for skill, level in skills.items():
+        need[skill] = max(level, need.get(skill, 0))
+    return need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,17 +64,27 @@ class Seat:
 
 
 class Place:
-    """A call in its queue; `agent` while it rings there."""
+    """A call in its queue; `agent` while it rings there. Waiting, it stands in every pool of `pools`."""
 
-    __slots__ = ("agent", "announce_at", "leave_at", "pool", "rank", "waiting")
+    __slots__ = ("agent", "announce_at", "later", "leave_at", "overflow_at", "pools", "queue", "rank", "waiting")
 
-    def __init__(self, waiting: Waiting, pool: Pool) -> None:
+    def __init__(self, waiting: Waiting, queue: Queue, pool: Pool, later: list[Pool]) -> None:
         self.waiting = waiting
-        self.pool = pool
+        self.queue = queue
+        self.pools = [pool]
+        self.later = later
+        """Pools of the overflow queues, until `overflow_at`."""
         self.rank: CallRank = waiting.rank
         self.agent: AgentName | None = None
-        self.leave_at = waiting.queued_at + pool.queue.max_wait
-        self.announce_at: float | None = None
+        self.leave_at = waiting.queued_at + queue.max_wait
+        self.overflow_at = waiting.queued_at + queue.overflow_after if later else math.inf
+        self.announce_at = math.inf
+
+    def widen(self) -> None:
+        """From now on the overflow queues' agents count too."""
+        self.pools += self.later
+        self.later = []
+        self.overflow_at = math.inf
 
 
 def add(ranks: list[CallRank], rank: CallRank) -> None:

@@ -11,9 +11,10 @@ idle, then name. Events about calls or agents that are not known (any more) deci
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 
-from acd.routing.estimate import UNKNOWN, WaitEstimate
+from acd.routing.estimate import WaitEstimate
 from acd.routing.model import (
     Admit,
     AgentFree,
@@ -34,6 +35,7 @@ from acd.routing.model import (
     Tick,
     Waiting,
     Withdraw,
+    requirements,
 )
 from acd.routing.pools import CallRank, Index, Place, Pool, PoolKey, Seat, SeatState, add, position, remove
 from events.types import QueueExit
@@ -114,76 +116,93 @@ class Router:
         if waiting.call in self._places:
             raise ValueError(f"{waiting.call} is in a queue already")
         queue = self.queues[waiting.queue]
-        pool = self._index.pool(queue, waiting.skills)
-        place = Place(waiting, pool)
+        place = self._place(waiting, queue)
         line = self._lines[queue.name]
         number = position(line, place.rank)
         out.append(Admit(waiting.call, number))
         if len(line) >= queue.max_calls:
             out.append(FlowOut(waiting.call, QueueExit.FULL, number))
-        elif self._deserted(pool, now):
+        elif self._deserted(place, now):
             out.append(FlowOut(waiting.call, QueueExit.NO_AGENTS, number))
         elif now >= place.leave_at:
             out.append(FlowOut(waiting.call, QueueExit.TIMEOUT, number))
         else:
             self._places[waiting.call] = place
-            pool.calls += 1
+            for pool in (*place.pools, *place.later):
+                pool.calls += 1
             add(line, place.rank)
             self._arm(place.leave_at, waiting.call)
-            if queue.announce_every > 0:
+            self._arm(place.overflow_at, waiting.call)
+            if queue.announce_first is not None:
                 place.announce_at = now + queue.announce_first
                 if queue.announce_first > 0:
                     self._arm(place.announce_at, waiting.call)
             self._seek(place, now, out)
+
+    def _place(self, waiting: Waiting, queue: Queue) -> Place:
+        others = [self.queues[name] for name in queue.overflow_queues]
+        own, *later = [self._index.pool(one, requirements(one, waiting.skills)) for one in (queue, *others)]
+        place = Place(waiting, queue, own, later)
+        if own.staffed == 0:
+            place.widen()
+        return place
 
     def _call_event(self, event: CallLeaves | Answered | Missed, place: Place, now: float, out: list[Decision]) -> None:
         agent = place.agent
         if isinstance(event, CallLeaves):
             self._forget(place, now)
         elif agent is not None and isinstance(event, Answered):
-            estimate, working = self._estimates[place.pool.queue.name], place.pool.working
+            queue, working = place.queue.name, self._working(place)
             self._forget(place, now)
-            estimate.answered(working, self.depth(place.pool.queue.name) > 0, now)
+            self._estimates[queue].answered(working, self.depth(queue) > 0, now)
         elif agent is not None:
             self._unreserve(place)
             self._set_working(self._index.seats[agent], False)
             self._back(place, now, out)
 
     def _seek(self, place: Place, now: float, out: list[Decision]) -> None:
-        """Offer the call to the best free agent of its pool, or let it wait."""
-        pool = place.pool
-        if pool.idle:
-            self._reserve(place, pool.idle[0][2], out)
-            return
-        add(pool.waiting, place.rank)
-        if place.announce_at is not None and place.announce_at <= now:
+        """Offer the call to the best free agent of its first pool that has one, or let it wait in all of them."""
+        if now >= place.overflow_at:
+            place.widen()
+        for pool in place.pools:
+            if pool.idle:
+                self._reserve(place, pool.idle[0][2], out)
+                return
+        for pool in place.pools:
+            add(pool.waiting, place.rank)
+            if pool.staffed == 0 and not pool.queue.wait_unstaffed:
+                self._arm(pool.unstaffed_since + pool.queue.unstaffed_grace, pool.key)
+        if place.announce_at <= now:
             self._announce(place, now, out)
-        if pool.staffed == 0 and not pool.queue.wait_unstaffed:
-            self._arm(pool.unstaffed_since + pool.queue.unstaffed_grace, pool.key)
+
+    def _unseek(self, place: Place) -> None:
+        for pool in place.pools:
+            remove(pool.waiting, place.rank)
 
     def _back(self, place: Place, now: float, out: list[Decision]) -> None:
         """A missed or withdrawn call wants its place again, unless its time is over."""
         if now >= place.leave_at:
             self._flow_out(place, QueueExit.TIMEOUT, now, out)
-        elif self._deserted(place.pool, now):
+        elif self._deserted(place, now):
             self._flow_out(place, QueueExit.NO_AGENTS, now, out)
         else:
             self._seek(place, now, out)
 
     def _flow_out(self, place: Place, why: QueueExit, now: float, out: list[Decision]) -> None:
-        number = position(self._lines[place.pool.queue.name], place.rank)
+        number = position(self._lines[place.queue.name], place.rank)
         self._forget(place, now)
         out.append(FlowOut(place.waiting.call, why, number))
 
     def _forget(self, place: Place, now: float) -> None:
         """Out of every index. An agent reserved for it is taken, at work, until told otherwise."""
-        queue = place.pool.queue.name
+        queue = place.queue.name
         if place.agent is None:
-            remove(place.pool.waiting, place.rank)
+            self._unseek(place)
         else:
             self._unreserve(place)
         remove(self._lines[queue], place.rank)
-        place.pool.calls -= 1
+        for pool in (*place.pools, *place.later):
+            pool.calls -= 1
         del self._places[place.waiting.call]
         if not self._lines[queue]:
             self._estimates[queue].emptied()
@@ -226,7 +245,9 @@ class Router:
         if best is None:
             self._index.free(name, seat)
         else:
-            self._reserve(self._places[best.waiting.pop(0)[2]], name, out)
+            place = self._places[best.waiting[0][2]]
+            self._unseek(place)
+            self._reserve(place, name, out)
 
     def _leave_seat(self, name: AgentName, seat: Seat, out: list[Decision]) -> Place | None:
         """The agent takes no call now. Returns the call whose ringing this ended, if one rang."""
@@ -247,7 +268,7 @@ class Router:
         seat.state = SeatState.RESERVED
         seat.call = place.waiting.call
         place.agent = name
-        out.append(Offer(place.waiting.call, name, place.pool.queue.ring_for))
+        out.append(Offer(place.waiting.call, name, place.queue.ring_for))
 
     def _unreserve(self, place: Place) -> None:
         assert place.agent is not None
@@ -276,15 +297,17 @@ class Router:
                 if pool.waiting and not pool.queue.wait_unstaffed:
                     self._arm(now + pool.queue.unstaffed_grace, pool.key)
 
-    def _deserted(self, pool: Pool, now: float) -> bool:
-        """Nobody is there who could ever take a call of this pool, for long enough to say so."""
-        queue = pool.queue
-        return not queue.wait_unstaffed and pool.staffed == 0 and now >= pool.unstaffed_since + queue.unstaffed_grace
+    def _deserted(self, place: Place, now: float) -> bool:
+        """Nobody is there who could ever take the call, for long enough to say so."""
+        return not place.queue.wait_unstaffed and all(
+            pool.staffed == 0 and now >= pool.unstaffed_since + place.queue.unstaffed_grace
+            for pool in (*place.pools, *place.later)
+        )
 
     # --- time -------------------------------------------------------------------------------------------------
 
     def _arm(self, when: float, subject: CallId | PoolKey) -> None:
-        if when == float("inf"):
+        if when == math.inf:
             return
         self._serial += 1
         heapq.heappush(self._timers, (when, self._serial, subject))
@@ -299,34 +322,35 @@ class Router:
             if isinstance(subject, tuple):
                 self._desert(self._index.pools.get(subject), now, out)
             elif (place := self._places.get(subject)) is not None and place.agent is None:
-                if now >= place.leave_at:
-                    self._flow_out(place, QueueExit.TIMEOUT, now, out)
-                elif place.announce_at is not None and now >= place.announce_at:
-                    self._announce(place, now, out)
+                self._due(place, now, out)
+
+    def _due(self, place: Place, now: float, out: list[Decision]) -> None:
+        if now >= place.leave_at:
+            self._flow_out(place, QueueExit.TIMEOUT, now, out)
+        elif now >= place.overflow_at:
+            self._unseek(place)
+            self._seek(place, now, out)
+        elif now >= place.announce_at:
+            self._announce(place, now, out)
 
     def _desert(self, pool: Pool | None, now: float, out: list[Decision]) -> None:
-        if pool is not None and self._deserted(pool, now):
-            for rank in list(pool.waiting):
-                self._flow_out(self._places[rank[2]], QueueExit.NO_AGENTS, now, out)
+        for rank in list(pool.waiting) if pool is not None and pool.staffed == 0 else ():
+            place = self._places[rank[2]]
+            if self._deserted(place, now):
+                self._flow_out(place, QueueExit.NO_AGENTS, now, out)
 
     def _announce(self, place: Place, now: float, out: list[Decision]) -> None:
         """Never while a phone rings: a call that comes back from a missed offer is told at once when it was due."""
         number, wait = self._outlook(place)
         out.append(Announce(place.waiting.call, number, wait))
-        place.announce_at = now + place.pool.queue.announce_every
+        place.announce_at = now + place.queue.announce_every if place.queue.announce_every > 0 else math.inf
         self._arm(place.announce_at, place.waiting.call)
 
     def _outlook(self, place: Place) -> tuple[int, float]:
-        queue = place.pool.queue.name
+        queue = place.queue.name
         number = position(self._lines[queue], place.rank)
-        if place.pool.working == 0:
-            return number, UNKNOWN
-        return number, self._estimates[queue].estimate(number, place.pool.working)
+        return number, self._estimates[queue].estimate(number, self._working(place))
 
-
-def requirements(queue: Queue, skills: Mapping[str, int] | None) -> dict[str, int]:
-    """The queue's skills and the flow's together, the higher level of each."""
-    need = dict(queue.skills)
-    for skill, level in (skills or {}).items():
-        need[skill] = max(level, need.get(skill, 0))
-    return need
+    def _working(self, place: Place) -> int:
+        """Agents at work who may take this call. Those in two of its pools count twice: overflow makes it a guess."""
+        return sum(pool.working for pool in place.pools)

@@ -1,0 +1,97 @@
+"""The events of a stay in a queue, made from its state."""
+
+from acd.routing.model import requirements
+from acd.visit import Connected, Ringing, Visit
+from engine.call import BridgeEnd
+from events.types import (
+    CallAbandoned,
+    CallConnected,
+    CallFlowedOut,
+    CallOffered,
+    CallQueued,
+    CallReleased,
+    OfferMissed,
+    OfferResult,
+    OfferWithdrawn,
+    PositionAnnounced,
+    QueueExit,
+)
+
+
+def queued(visit: Visit, position: int) -> CallQueued:
+    waiting = visit.waiting
+    return CallQueued(
+        call=waiting.call,
+        queue=waiting.queue,
+        skills=requirements(visit.queue, waiting.skills),
+        priority=waiting.priority,
+        position=position,
+    )
+
+
+def offered(visit: Visit, ringing: Ringing, ring_for: float) -> CallOffered:
+    return CallOffered(
+        call=visit.call.id,
+        queue=visit.queue.name,
+        agent=ringing.agent,
+        offer=ringing.offer,
+        ring_for=ring_for,
+        waited=visit.waited(ringing.since),
+    )
+
+
+def missed(visit: Visit, ringing: Ringing, result: OfferResult, rang: float) -> OfferMissed:
+    return OfferMissed(
+        call=visit.call.id,
+        queue=visit.queue.name,
+        agent=ringing.agent,
+        offer=ringing.offer,
+        result=result,
+        rang=rang,
+    )
+
+
+def withdrawn(visit: Visit, ringing: Ringing, now: float) -> OfferWithdrawn:
+    return OfferWithdrawn(
+        call=visit.call.id,
+        queue=visit.queue.name,
+        agent=ringing.agent,
+        offer=ringing.offer,
+        rang=now - ringing.since,
+    )
+
+
+def connected(visit: Visit, talk: Connected, rang: float) -> CallConnected:
+    return CallConnected(
+        call=visit.call.id,
+        queue=visit.queue.name,
+        agent=talk.agent,
+        offer=talk.offer,
+        waited=visit.waited(talk.at),
+        rang=rang,
+    )
+
+
+def released(visit: Visit, talk: Connected, end: BridgeEnd) -> CallReleased:
+    return CallReleased(
+        call=visit.call.id,
+        queue=visit.queue.name,
+        agent=talk.agent,
+        talked=end.talked,
+        held=end.held,
+        ended_by=end.ended_by,
+    )
+
+
+def announced(visit: Visit, position: int, wait: float) -> PositionAnnounced:
+    return PositionAnnounced(
+        call=visit.call.id, queue=visit.queue.name, position=position, wait_estimate=round(wait, 1)
+    )
+
+
+def flowed_out(visit: Visit, why: QueueExit, now: float) -> CallFlowedOut:
+    return CallFlowedOut(call=visit.call.id, queue=visit.queue.name, why=why, waited=visit.waited(now))
+
+
+def abandoned(visit: Visit, position: int, now: float) -> CallAbandoned:
+    return CallAbandoned(call=visit.call.id, queue=visit.queue.name, waited=visit.waited(now), position=position)

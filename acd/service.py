@@ -1,0 +1,331 @@
+"""The ACD on a running event loop: carries out what the router decides, and tells it what came of it.
+
+Theory of operation. All state changes are synchronous: one function call moves router, agent, visit and log together,
+so no task can be cancelled between them, and each offer and each stay in a queue gets exactly one terminal event
+however caller, agent and timers race. Tasks only wait (for a phone, a key, a prompt) and then make one such call.
+
+A caller who hangs up cancels `enqueue`, which settles everything on its way out. A dial that was given up is
+cancelled and left to end by itself; should it answer all the same, its leg is hung up and counts for nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from acd import facts
+from acd.agents import Command, In
+from acd.roster import CommandResult, Roster
+from acd.routing.model import (
+    Admit,
+    AgentProfile,
+    Announce,
+    Answered,
+    CallEnters,
+    CallLeaves,
+    Decision,
+    FlowOut,
+    Handled,
+    Missed,
+    Offer,
+    Queue,
+    RouterEvent,
+    Tick,
+    Waiting,
+    Withdraw,
+)
+from acd.routing.router import Router
+from acd.visit import Connected, QueueOutcome, QueueResult, Ringing, Visit, order
+from engine.call import BridgeEnd, Call, Dialled, DialOutcome
+from events.types import (
+    EndedBy,
+    Event,
+    OfferResult,
+    QueueExit,
+    Recorded,
+)
+from kernel.clock import Clock
+from kernel.ids import AgentName, CallId, Ids, OfferId, QueueName
+
+Announcer = Callable[[Call, int, float], Sequence[str]]
+"""(call, position, expected wait or -1) -> clips in the caller's language; () to stay silent this time."""
+RING_GRACE = 10.0
+"""A dial that has not ended so long after `ring_for` is given up: whatever went wrong below, nobody stays stuck."""
+
+
+class AcdService:
+    """One for a site. Make it, and call it, on the event loop. `emit` journals, and may not block."""
+
+    def __init__(
+        self,
+        queues: Iterable[Queue],
+        agents: Iterable[AgentProfile],
+        *,
+        emit: Callable[[Event], None],
+        clock: Clock,
+        ids: Ids,
+        announcer: Announcer = lambda call, position, wait: (),
+    ) -> None:
+        profiles = list(agents)
+        self.router = Router(queues, profiles)
+        self.roster = Roster(profiles, emit=emit, clock=clock, expired=self._agent_expired)
+        self._emit = emit
+        self._now = clock.monotonic
+        self._ids = ids
+        self._announcer = announcer
+        self._visits: dict[CallId, Visit] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
+        self._closing = False
+
+    # --- what the flow calls ----------------------------------------------------------------------------------
+
+    async def enqueue(
+        self, call: Call, queue: str, *, skills: Mapping[str, int] | None = None, priority: int = 0
+    ) -> QueueResult:
+        """Wait in a queue and talk to an agent; returns when the talk is over or the call leaves the queue.
+
+        skills: required besides the queue's own, skill -> lowest level. Raises KeyError for an unknown queue,
+        ValueError for a call that is in a queue; CancelledError passes when the caller hangs up."""
+        visit = self._open(call, self.router.queues[QueueName(queue)], skills or {}, priority)
+        try:
+            await visit.settled
+            if visit.connected is None:
+                assert visit.result is not None
+                return visit.result
+            self._release(visit, await call.bridge(visit.connected.leg, record=visit.queue.record))
+        except asyncio.CancelledError:
+            self._broken(visit, EndedBy.SYSTEM if self._closing else EndedBy.CALLER)
+            raise
+        except Exception:
+            self._broken(visit, EndedBy.SYSTEM)
+            raise
+        finally:
+            visit.quiet()
+            if visit.connected is not None:
+                visit.connected.leg.hangup()
+            del self._visits[call.id]
+        return QueueResult(QueueOutcome.SERVED)
+
+    # --- what agents and phones do ----------------------------------------------------------------------------
+
+    def agent_command(self, agent: str, command: str, reason: str = "", via: str = "api") -> CommandResult:
+        """command: login | logout | ready | not_ready. Raises ValueError for another; a refusal is a value.
+
+        During a call, logout and not_ready are kept until its end; while a phone rings they take the call off it."""
+        result, told = self.roster.command(agent, Command(command), reason, via)
+        self._tell(*told)
+        return result
+
+    def phone_registered(self, aor: str) -> None:
+        """A phone registered or refreshed (both: a refresh proves a phone alive that did not answer its INVITE)."""
+        self._phone(aor, In.PHONE_BACK)
+
+    def phone_unregistered(self, aor: str) -> None:
+        """The last binding of this address is gone."""
+        self._phone(aor, In.PHONE_GONE)
+
+    def restore(self, records: Iterable[Recorded]) -> None:
+        """Take up the agents' states from the log, once, before the first call."""
+        self._tell(*self.roster.restore(records))
+
+    def close(self) -> None:
+        """Orderly stop: calls that wait leave their queue (lost). Who talks goes on until his task is cancelled."""
+        self._closing = True
+        for visit in list(self._visits.values()):
+            if visit.connected is None and not visit.over:
+                self._leave(visit, QueueExit.LOST)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.roster.close()
+
+    def _phone(self, aor: str, what: In) -> None:
+        agent = self.roster.of_phone(aor)
+        if agent is not None:
+            self._tell(*self.roster.step(agent.profile.name, what))
+
+    def _agent_expired(self, name: AgentName) -> None:
+        self._tell(*self.roster.step(name, In.EXPIRE))
+
+    # --- the router -------------------------------------------------------------------------------------------
+
+    def _tell(self, *events: RouterEvent) -> None:
+        now = self._now()
+        for event in events:
+            for decision in self.router.step(event, now):
+                self._carry_out(decision)
+        self._set_alarm(now)
+
+    def _set_alarm(self, now: float) -> None:
+        deadline = self.router.deadline
+        if deadline == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_at = None, deadline
+        if deadline is not None and not self._closing:
+            self._alarm = asyncio.get_running_loop().call_later(max(0.0, deadline - now), self._tick)
+
+    def _tick(self) -> None:
+        """A timer may fire up to the loop's resolution early; what was due at `_alarm_at` is due now."""
+        now = max(self._now(), self._alarm_at or 0.0)
+        self._alarm_at = None
+        for decision in self.router.step(Tick(), now):
+            self._carry_out(decision)
+        self._set_alarm(now)
+
+    def _carry_out(self, decision: Decision) -> None:
+        visit = self._visits[decision.call]
+        match decision:
+            case Admit(_, position):
+                self._emit(facts.queued(visit, position))
+            case Offer(_, agent, ring_for):
+                self._ring(visit, agent, ring_for)
+            case Withdraw(_, agent):
+                self._agent_gone(visit, agent)
+            case Announce(_, position, wait):
+                self._announce(visit, position, wait)
+            case FlowOut(_, why, _):
+                self._flow_out(visit, why)
+
+    # --- a call's way through ---------------------------------------------------------------------------------
+
+    def _open(self, call: Call, queue: Queue, skills: Mapping[str, int], priority: int) -> Visit:
+        if call.id in self._visits:
+            raise ValueError(f"{call.id} is in a queue already")
+        waiting = Waiting(
+            call=call.id,
+            queue=queue.name,
+            skills=dict(skills),
+            priority=queue.priority + priority,
+            queued_at=self._now(),
+        )
+        visit = self._visits[call.id] = Visit(call, queue, waiting)
+        self._tell(CallEnters(waiting))
+        if not visit.over:
+            visit.keys = visit.start(self._listen(visit))
+            if queue.music:
+                call.start_music(queue.music)
+        return visit
+
+    def _ring(self, visit: Visit, agent: AgentName, ring_for: float) -> None:
+        ringing = visit.ringing = Ringing(agent, OfferId(self._ids.token(40)), self._now())
+        self._emit(facts.offered(visit, ringing, ring_for))
+        self.roster.step(agent, In.OFFER, call=visit.call.id)
+        ringing.task = visit.start(self._dial(visit, ringing, ring_for))
+
+    async def _dial(self, visit: Visit, ringing: Ringing, ring_for: float) -> None:
+        aor = self.roster.agents[ringing.agent].profile.aor
+        try:
+            async with asyncio.timeout(ring_for + RING_GRACE):
+                dialled = await visit.call.dial(order(visit, aor, ring_for))
+        except TimeoutError:
+            dialled = Dialled(DialOutcome.FAILED, None, 0, self._now() - ringing.since)
+        if visit.ringing is ringing:
+            visit.ringing = None
+            self._dialled(visit, ringing, dialled)
+        elif dialled.leg is not None:
+            dialled.leg.hangup("withdrawn")
+
+    def _dialled(self, visit: Visit, ringing: Ringing, dialled: Dialled) -> None:
+        if dialled.leg is None:
+            result = OfferResult(dialled.outcome.value)
+            self._emit(facts.missed(visit, ringing, result, dialled.rang))
+            self._tell(Missed(visit.call.id), *self.roster.miss(ringing.agent, result))
+            return
+        before = visit.call.last_bridge
+        visit.connected = Connected(ringing.agent, ringing.offer, dialled.leg, self._now(), before)
+        self._emit(facts.connected(visit, visit.connected, dialled.rang))
+        told = self.roster.step(ringing.agent, In.ANSWER, call=visit.call.id)
+        visit.quiet()
+        visit.settle()
+        self._tell(Answered(visit.call.id), *told)
+
+    def _agent_gone(self, visit: Visit, agent: AgentName) -> None:
+        """The agent logged out, went not ready or lost the phone while it rang; his state is changed already."""
+        ringing = _stop(visit)
+        assert ringing is not None
+        registered = self.roster.agents[agent].registered
+        result = OfferResult.DECLINED if registered else OfferResult.UNREACHABLE
+        self._emit(facts.missed(visit, ringing, result, self._now() - ringing.since))
+
+    def _withdraw(self, visit: Visit) -> list[RouterEvent]:
+        """The call goes away. Stop what rings for it; returns what the router should hear of the agent afterwards."""
+        ringing = _stop(visit)
+        if ringing is None:
+            return []
+        self._emit(facts.withdrawn(visit, ringing, self._now()))
+        return self.roster.step(ringing.agent, In.WITHDRAW)
+
+    def _leave(self, visit: Visit, why: QueueExit, digit: str = "") -> None:
+        """Out of the queue by an exit key or by our own fault, whatever rings."""
+        told = self._withdraw(visit)
+        self._flow_out(visit, why, digit)
+        self._tell(CallLeaves(visit.call.id), *told)
+
+    def _flow_out(self, visit: Visit, why: QueueExit, digit: str = "") -> None:
+        visit.over = True
+        self._emit(facts.flowed_out(visit, why, self._now()))
+        visit.result = QueueResult(QueueOutcome(why.value), digit)
+        visit.quiet()
+        if visit.queue.music:
+            visit.call.stop_music()
+        visit.settle()
+
+    def _broken(self, visit: Visit, by: EndedBy) -> None:
+        """`enqueue` ends by an exception: the caller hung up (or we stop), or a fault of ours."""
+        if visit.over:
+            return  # left the queue in the same moment: that stands
+        talk, now = visit.connected, self._now()
+        if talk is not None:
+            last = visit.call.last_bridge
+            if last is None or last is talk.bridge_before:
+                last = BridgeEnd(by, 0.0, 0.0)  # gone between the answer and the bridge
+            self._release(visit, last)
+        elif by is EndedBy.SYSTEM:
+            self._leave(visit, QueueExit.LOST)
+        else:
+            place = self.router.place(visit.call.id)
+            told = self._withdraw(visit)
+            visit.over = True
+            self._emit(facts.abandoned(visit, place[0] if place is not None else 0, now))
+            self._tell(CallLeaves(visit.call.id), *told)
+
+    def _release(self, visit: Visit, end: BridgeEnd) -> None:
+        assert visit.connected is not None
+        visit.over = True
+        self._emit(facts.released(visit, visit.connected, end))
+        agent = visit.connected.agent
+        own = self.roster.agents[agent].profile.wrap_up
+        wrap_up = visit.queue.wrap_up if own is None else own
+        told = self.roster.step(agent, In.RELEASE, call=visit.call.id, lasts=wrap_up)
+        self._tell(Handled(visit.queue.name, end.talked + wrap_up), *told)
+
+    # --- what the caller hears and presses --------------------------------------------------------------------
+
+    def _announce(self, visit: Visit, position: int, wait: float) -> None:
+        """Beside everything else: it holds up no offer, and an answer cuts it short."""
+        if visit.announcing is not None and not visit.announcing.done():
+            return
+        clips = self._announcer(visit.call, position, wait)
+        if clips:
+            self._emit(facts.announced(visit, position, wait))
+            visit.announcing = visit.start(self._play(visit, clips))
+
+    async def _play(self, visit: Visit, clips: Sequence[str]) -> None:
+        await visit.call.play(clips, barge_in=True)
+
+    async def _listen(self, visit: Visit) -> None:
+        """Take every key, so that none is left over for the flow; an exit key leaves the queue."""
+        while True:
+            digit = await visit.call.next_digit()
+            if digit in visit.queue.exit_keys and not visit.settled.done():
+                visit.keys = None
+                self._leave(visit, QueueExit.KEY, digit)
+                return
+
+
+def _stop(visit: Visit) -> Ringing | None:
+    """Give up the dial, if one is on."""
+    ringing, visit.ringing = visit.ringing, None
+    if ringing is not None and ringing.task is not None:
+        ringing.task.cancel()
+    return ringing

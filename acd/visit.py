@@ -1,0 +1,125 @@
+"""One call's stay in one queue: what it waits for, what rings for it, how it ended. State only; service.py moves it."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+
+from acd.routing.model import Queue, Waiting
+from engine.call import BridgeEnd, Call, Dial, Leg
+from kernel.ids import AgentName, OfferId
+
+DISPLAY_MAX = 64
+
+
+class QueueOutcome(StrEnum):
+    """The words of the IVR's `enqueue` edges."""
+
+    SERVED = "served"
+    TIMEOUT = "timeout"
+    FULL = "full"
+    NO_AGENTS = "no_agents"
+    KEY = "key"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueResult:
+    outcome: QueueOutcome
+    digit: str = ""
+    """The exit key, with outcome KEY."""
+
+
+@dataclass(slots=True)
+class Ringing:
+    agent: AgentName
+    offer: OfferId
+    since: float
+    task: "asyncio.Task[None] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    agent: AgentName
+    offer: OfferId
+    leg: Leg
+    at: float
+    bridge_before: BridgeEnd | None
+    """The call's `last_bridge` at this moment: of an earlier talk, not of this one."""
+
+
+class Visit:
+    """`settled` resolves once: an agent answered (`connected` is set) or the call left the queue (`result` is)."""
+
+    __slots__ = (
+        "announcing",
+        "call",
+        "connected",
+        "keys",
+        "over",
+        "queue",
+        "result",
+        "ringing",
+        "settled",
+        "tasks",
+        "waiting",
+    )
+
+    def __init__(self, call: Call, queue: Queue, waiting: Waiting) -> None:
+        self.call = call
+        self.queue = queue
+        self.waiting = waiting
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ringing: Ringing | None = None
+        self.connected: Connected | None = None
+        self.result: QueueResult | None = None
+        self.over = False
+        """Its terminal event is in the log; nothing may follow."""
+        self.announcing: asyncio.Task[None] | None = None
+        self.keys: asyncio.Task[None] | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a part of the visit beside it. A part that fails takes the call down: `settled` raises its error."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if self.settled.done():
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"after call {self.call.id} was settled", "exception": error, "task": task}
+            )
+        else:
+            self.settle(error)
+
+    def settle(self, error: BaseException | None = None) -> None:
+        if self.settled.done():
+            return
+        if error is None:
+            self.settled.set_result(None)
+        else:
+            self.settled.set_exception(error)
+
+    def waited(self, now: float) -> float:
+        """Seconds from entry into the queue."""
+        return now - self.waiting.queued_at
+
+    def quiet(self) -> None:
+        """Stop telling the position and listening for keys; neither may outlive the wait."""
+        for task in (self.announcing, self.keys):
+            if task is not None:
+                task.cancel()
+        self.announcing = self.keys = None
+
+
+def order(visit: Visit, aor: str, ring_for: float) -> Dial:
+    """What the agent's phone is told: beside the caller's number, the caller's choice and name."""
+    attributes = visit.call.attributes
+    words = (attributes.get("choice") or visit.queue.label or visit.queue.name, visit.call.caller_name)
+    text = " · ".join("".join(c for c in word if c.isprintable()).strip() for word in words if word)
+    return Dial(aor=aor, display=text[:DISPLAY_MAX], ring_for=ring_for)
