@@ -22,6 +22,10 @@ class Clock:
         """UTC seconds since 1970, advancing exactly as `monotonic` does."""
         return self._offset + self.monotonic()
 
+    def day(self) -> str:
+        """Today's date in UTC, `2026-11-21`."""
+        return time.strftime("%Y-%m-%d", time.gmtime(self.wall()))
+
 
 def system_clock(monotonic: Callable[[], float] = time.monotonic) -> Clock:
     """The machine's clock, its wall time read once, now."""

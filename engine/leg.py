@@ -1,0 +1,402 @@
+"""A leg: one dialog and one media port. This file holds what the caller's and a phone's leg share: in-dialog requests,
+media, and the one way in which a leg ends. `caller_leg.py` answers an INVITE, `phone_leg.py` sends one.
+"""
+
+import asyncio
+from zlib import crc32
+
+import structlog
+
+from engine.line import ALLOW, SERVER, Line, ResponseHandler
+from engine.media.plane import (
+    Dtmf,
+    Plane,
+    PlayDone,
+    PortClosed,
+    PortId,
+    PortStats,
+    RecordingDone,
+    Remote,
+    RtpTimeout,
+)
+from engine.sdp import describe
+from engine.sdp.describe import Description, SdpError
+from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
+from engine.sip.dialog import Dialog
+from engine.sip.flow import Flow
+from engine.sip.grammar import BadHeader
+from engine.sip.invite import AckMissing, Acknowledged, Action, Hangup, InviteUsage, SendAgain, SendBye
+from engine.sip.message import Request, Response, reply
+from engine.sip.transactions import ServerKey
+from events.types import EndedBy, LegEnded, LegMediaReported
+from kernel.ids import CallId, LegId
+
+log = structlog.get_logger()
+
+SDP_TYPE = "application/sdp"
+KEYS = frozenset("0123456789*#ABCD")
+INFO_DIGITS = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+"""application/dtmf-relay Signal values that name a key by its RFC 4733 event number."""
+
+
+class LegListener:
+    """What a leg tells its call."""
+
+    def leg_digit(self, leg: "SipLeg", digit: str, via: str) -> None: ...
+    def leg_play_done(self, leg: "SipLeg", done: PlayDone) -> None: ...
+    def leg_recording_done(self, done: RecordingDone) -> None: ...
+    def leg_hold(self, leg: "SipLeg", *, held: bool) -> None: ...
+    def leg_rtp_timeout(self, leg: "SipLeg", silent_for: float) -> None: ...
+    def leg_ended(self, leg: "SipLeg", by: EndedBy, reason: str) -> None: ...
+    def leg_media_closed(self, leg: "SipLeg") -> None: ...
+
+
+class SipLeg(ResponseHandler):
+    """peer: who sits at the far end, as `ended_by` will name it."""
+
+    def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, flow: Flow, peer: EndedBy) -> None:
+        self.line = line
+        self.plane = plane
+        self.call = call
+        self._id = leg_id
+        self._flow = flow
+        self._peer = peer
+        self._tag = line.ids.token()
+        self.listener: LegListener = LegListener()
+        self.dialog: Dialog | None = None
+        self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
+        self._timer: asyncio.TimerHandle | None = None
+        self.answered = False
+        self.answered_at = 0.0
+        self.sip_status = 0
+        self.ended: asyncio.Future[EndedBy] = asyncio.get_running_loop().create_future()
+        self._port: PortId | None = None
+        self._local: LocalMedia | None = None
+        self._remote: Remote | None = None
+        self._description: Description | None = None  # our latest
+        self._pending: Request | None = None  # the peer's first INVITE, until it has its final answer
+        self._sdp_version = 0
+
+    # --- for calls --------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> LegId:
+        return self._id
+
+    @property
+    def port(self) -> PortId:
+        """Only while `has_media`."""
+        assert self._port is not None
+        return self._port
+
+    @property
+    def has_media(self) -> bool:
+        return self._port is not None
+
+    @property
+    def codec(self) -> str:
+        return self._remote.codec.value if self._remote else ""
+
+    @property
+    def held(self) -> bool:
+        """The far end has put us on hold."""
+        return self._remote is not None and is_hold(self._remote)
+
+    def hangup(self, reason: str = "") -> None:
+        """End it from our side, whatever its state, and free its media. May be repeated."""
+        if self.ended.done():
+            return
+        match self.usage.hangup():
+            case Hangup.BYE:
+                self._bye()
+            case Hangup.CANCEL:
+                self._cancel()
+            case Hangup.REJECT:
+                self.reject(480, "")
+            case _:
+                pass  # WAIT: the BYE follows the ACK
+        self.finish(EndedBy.SYSTEM, reason or "bye")
+        self._arm()
+
+    def reject(self, sip_status: int, reason: str) -> None:
+        """Refuse the peer's INVITE. Only a caller's leg can."""
+
+    def release(self) -> None:
+        """Free the media port. PortClosed will bring its statistics."""
+        if self._port is not None and self._local is not None:
+            self._local = None
+            self.plane.close(self._port)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        """Withdraw our INVITE. Only a phone's leg has one."""
+
+    def finish(self, by: EndedBy, reason: str) -> None:
+        """The one place where a leg ends."""
+        if self.ended.done():
+            return
+        self.ended.set_result(by)
+        talked = self.line.clock.monotonic() - self.answered_at if self.answered else 0.0
+        self.line.emit(
+            LegEnded(
+                call=self.call,
+                leg=self._id,
+                sip_status=self.sip_status,
+                ended_by=by,
+                reason=reason,
+                talked=round(talked, 3),
+            )
+        )
+        self.release()
+        self.listener.leg_ended(self, by, reason)
+
+    def _bye(self) -> None:
+        if self.dialog is not None:
+            self.send_in_dialog("BYE", ResponseHandler())
+
+    def send_in_dialog(self, method: str, handler: ResponseHandler) -> None:
+        assert self.dialog is not None
+        try:
+            request = self.dialog.make(method)
+            flow = self.line.flow_of(self.dialog, self._flow)
+        except BadHeader as error:
+            log.warning("unroutable dialog", leg=self._id, error=str(error))
+            return
+        request.headers.add("User-Agent", SERVER)
+        self.line.send_request(request, flow, handler)
+
+    # --- requests of the peer in this dialog --------------------------------------------------------------------
+
+    def request(self, key: ServerKey, request: Request) -> None:
+        """A request in the dialog. Always answered."""
+        assert self.dialog is not None
+        refusal = self.dialog.check(request)
+        if refusal is not None:
+            self._respond(key, reply(request, refusal))
+            return
+        match request.method:
+            case "BYE":
+                self._respond(key, reply(request, 200))
+                self._over(self._peer, "bye")
+            case "INVITE":
+                self._reinvite(key, request)
+            case "INFO":
+                self._info(key, request)
+            case "OPTIONS":
+                response = reply(request, 200)
+                response.headers.add("Allow", ALLOW)
+                self._respond(key, response)
+            case _:
+                response = reply(request, 405)
+                response.headers.add("Allow", ALLOW)
+                self._respond(key, response)
+
+    def acked(self, request: Request) -> None:
+        """An ACK to one of our 2xx."""
+        self._act(self.usage.acknowledged(request), request)
+
+    def _over(self, by: EndedBy, reason: str) -> None:
+        """The peer ended it. An INVITE of its own that still waits is answered 487 (§15.1.2)."""
+        waiting = self.usage.bye_received()
+        if waiting is not None and self._pending is not None:
+            self._respond(waiting, reply(self._pending, 487, to_tag=self._tag))
+        self.finish(by, reason)
+        self._arm()
+
+    def _reinvite(self, key: ServerKey, request: Request) -> None:
+        assert self.dialog is not None
+        refusal = self.usage.received(key, request, self.line.chance())
+        if refusal is not None:
+            response = reply(request, refusal.status)
+            if refusal.retry_after is not None:
+                response.headers.add("Retry-After", str(refusal.retry_after))
+            self._respond(key, response)
+            return
+        try:
+            offered = self._body(request)
+            body = self._answer(offered) if offered else self._offer()
+        except (SdpError, NotAcceptable) as error:
+            self._respond(key, refuse_media(request, error))
+            self.usage.refused(key)
+            return
+        self.dialog.target_refresh(request)
+        self._respond_2xx(key, request, body)
+
+    def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
+        response = reply(request, 200, to_tag=self._tag)
+        headers = response.headers
+        headers.add("Contact", self.line.contact(self._flow))
+        headers.add("Allow", ALLOW)
+        headers.add("Server", SERVER)
+        headers.add("Content-Type", SDP_TYPE)
+        response.body = body
+        self.usage.answered(key, response, self.line.clock.monotonic())
+        self._respond(key, response)
+        self._arm()
+        return response
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Wait for the usage's next deadline; forget the dialog once nothing more can come of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self.usage.deadline
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+        elif self.ended.done() and self.usage.ended and self.dialog is not None:
+            self.line.dialogs.pop(self.dialog.id, None)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._act(self.usage.tick(self.line.clock.monotonic()), None)
+
+    def _act(self, actions: list[Action], ack: Request | None) -> None:
+        for action in actions:
+            match action:
+                case SendAgain():
+                    self.line.layer.retransmissions_sent += 1
+                    self._respond(action.key, action.response)
+                case Acknowledged():
+                    self._acknowledged(ack, answer_due=action.answer_due)
+                case AckMissing():
+                    self._bye()
+                    self.finish(EndedBy.SYSTEM, "ack_missing")
+                case SendBye():
+                    self._bye()
+                case _:
+                    pass  # InviteAgain: only after re-INVITEs of our own
+        self._arm()
+
+    def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
+        if answer_due and ack is not None:
+            try:
+                self._accept(self._body(ack))
+            except (SdpError, NotAcceptable) as error:
+                log.info("no usable answer in ACK", leg=self._id, error=str(error))
+                self.hangup("no_answer_sdp")
+
+    def _info(self, key: ServerKey, request: Request) -> None:
+        digit = info_digit(request)
+        if digit is None:
+            self._respond(key, reply(request, 415 if request.body else 200))
+            return
+        self._respond(key, reply(request, 200))
+        self.listener.leg_digit(self, digit, "info")
+
+    def _respond(self, key: ServerKey, response: Response) -> None:
+        self.line.respond(key, response)
+
+    # --- media ----------------------------------------------------------------------------------------------------
+
+    def media_event(self, event: object) -> None:
+        """What the plane says of our port."""
+        match event:
+            case Dtmf():
+                self.listener.leg_digit(self, event.digit, event.via)
+            case PlayDone():
+                self.listener.leg_play_done(self, event)
+            case RecordingDone():
+                self.listener.leg_recording_done(event)
+            case RtpTimeout():
+                self.listener.leg_rtp_timeout(self, event.silent_for)
+            case PortClosed():
+                self._closed(event.stats)
+
+    def _closed(self, stats: PortStats) -> None:
+        if self._port is None:
+            return
+        self._port = None
+        self.line.emit(
+            LegMediaReported(
+                call=self.call,
+                leg=self._id,
+                codec=self.codec,
+                packets_received=stats.packets_received,
+                packets_sent=stats.packets_sent,
+                packets_lost=stats.packets_lost,
+                jitter_ms=round(stats.jitter_ms, 2),
+                jitter_max_ms=round(stats.jitter_max_ms, 2),
+                strangers=stats.strangers,
+                remote_lost=stats.remote_lost,
+            )
+        )
+        self.listener.leg_media_closed(self)
+
+    async def _open_media(self) -> None:
+        """Bind a port. Raises PlaneError. When the leg ends meanwhile the port is closed again."""
+        settings = self.line.settings
+        bind = self.line.media_bind(self._flow)
+        port, rtp_port = await self.plane.open(bind, rtp_timeout=settings.rtp_timeout)
+        self._port = port
+        self._local = LocalMedia(self.line.media_shown(bind), rtp_port, settings.codecs, settings.ptime_ms)
+        self.line.ports[self.plane, port] = self
+        if self.ended.done():
+            self.release()
+
+    def _offer(self) -> bytes:
+        """Our next offer."""
+        assert self._local is not None
+        self._sdp_version += 1
+        body = offer(self._local, self._session_id, self._sdp_version, self._description)
+        self._description = describe.parse(body)
+        return body
+
+    def _answer(self, body: bytes) -> bytes:
+        """Answer an offer and set the media plane to it. Raises SdpError or NotAcceptable, changing nothing."""
+        assert self._local is not None
+        answered = answer(describe.parse(body), self._local, self._session_id, self._sdp_version + 1)
+        self._sdp_version += 1
+        self._description = describe.parse(answered.body)
+        self._connect(answered.remote)
+        return answered.body
+
+    def _accept(self, body: bytes) -> None:
+        """Take the answer to our offer. Raises SdpError or NotAcceptable."""
+        assert self._local is not None
+        self._connect(accept(self._local, describe.parse(body), self._description))
+
+    def _connect(self, remote: Remote | None) -> None:
+        if remote is None or self._port is None:
+            return
+        before = self.held
+        self._remote = remote
+        self.plane.connect(self._port, remote)
+        if self.answered and self.held != before:
+            self.listener.leg_hold(self, held=self.held)
+
+    @property
+    def _session_id(self) -> int:
+        """A number that is ours and the same for the life of the leg (RFC 8866 §5.2)."""
+        return crc32(self._tag.encode())
+
+    def _body(self, message: Request | Response) -> bytes:
+        """The SDP body, b"" for none. Raises SdpError for a body of another kind."""
+        if message.body and message.content_type != SDP_TYPE:
+            raise SdpError(0, f"body is {message.content_type or 'of no type'}, not {SDP_TYPE}")
+        return message.body
+
+
+def refuse_media(request: Request, error: SdpError | NotAcceptable) -> Response:
+    """400 for a description that is none, 488 for one that we cannot take; the reason in Warning (RFC 3261 §20.43)."""
+    response = reply(request, 400 if isinstance(error, SdpError) else 488)
+    response.headers.add("Warning", f'399 callwright "{str(error).replace(chr(34), chr(39))}"')
+    return response
+
+
+def info_digit(request: Request) -> str | None:
+    """The key that an INFO carries (application/dtmf-relay `Signal=5`, or application/dtmf `5`), None for others."""
+    if len(request.body) > 256:
+        return None
+    text = request.body.decode("ascii", "replace")
+    if request.content_type == "application/dtmf":
+        digit = text.strip()
+    elif request.content_type == "application/dtmf-relay":
+        fields = dict(line.replace(" ", "").split("=", 1) for line in text.splitlines() if "=" in line)
+        digit = fields.get("Signal", "")
+    else:
+        return None
+    digit = INFO_DIGITS.get(digit, digit.upper())
+    return digit if digit in KEYS else None

@@ -1,0 +1,131 @@
+"""What a leg needs of the user agent: the transaction layer, the clock, and where to find things."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engine.media.plane import Codec, Plane, PortId
+from engine.sip.dialog import Dialog, DialogId
+from engine.sip.flow import Flow
+from engine.sip.headers import NameAddr
+from engine.sip.message import Request, Response
+from engine.sip.transactions import ClientKey, ServerKey, TransactionLayer
+from engine.sip.uri import sip_uri
+from engine.transport.addresses import is_ipv6, is_wildcard, parse_ip
+from events.types import Event
+from kernel.clock import Clock
+from kernel.ids import Ids
+
+if TYPE_CHECKING:
+    from engine.leg import SipLeg
+
+ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REGISTER"
+SERVER = "Callwright"
+DEFAULT_PORT = 5060
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSettings:
+    """Times in seconds."""
+
+    domain: str
+    codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU)
+    ptime_ms: int = 20
+    rtp_timeout: float = 30.0
+    """0: never."""
+    media_host: str = ""
+    """Address that RTP sockets bind; "" or a wildcard: the one that the peer's SIP came to."""
+    media_advertise: str = ""
+    """Address in SDP, when the world sees another (NAT)."""
+    sip_advertise: str = ""
+    """Host in Via and Contact, when the world sees another."""
+
+
+@dataclass(slots=True)
+class Line:
+    """Shared by all legs of a user agent."""
+
+    settings: LineSettings
+    clock: Clock
+    ids: Ids
+    layer: TransactionLayer
+    emit: Callable[[Event], None]
+    pump: Callable[[], None]
+    """Carry out what the transaction layer has to say; to be called after every order given to it."""
+    flow_to: Callable[[str, tuple[str, int]], Flow | None]
+    """(transport, (host, port)) → a flow that reaches it, None when there is none."""
+    chance: Callable[[], float]
+    """0 ≤ chance < 1: waits after glare."""
+    clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
+    dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)
+    ports: dict[tuple[Plane, PortId], "SipLeg"] = field(default_factory=dict)
+    responses: Counter[str] = field(default_factory=Counter)
+    """`INVITE 200` -> sent since the last report."""
+    lingering: deque[tuple[float, ClientKey]] = field(default_factory=deque)
+    """Answered INVITEs of ours, whose 2xx may come again until this time."""
+
+    def respond(self, key: ServerKey, response: Response) -> None:
+        """Give the layer a response to send, and count it."""
+        self.responses[f"{key[3]} {response.status}"] += 1
+        self.layer.respond(key, response, self.clock.monotonic())
+        self.pump()
+
+    def contact(self, flow: Flow) -> str:
+        """Our Contact on this flow."""
+        host, port = self.sent_by(flow)
+        bracketed = f"[{host}]" if is_ipv6(host) else host
+        transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
+        return f"<sip:{bracketed}:{port}{transport}>"
+
+    def sent_by(self, flow: Flow) -> tuple[str, int]:
+        """Host and port for Via and Contact."""
+        return self.settings.sip_advertise or flow.local[0], flow.local[1]
+
+    def media_bind(self, flow: Flow) -> str:
+        """The address to bind RTP on for a peer on this flow: configured, unless of the other IP family."""
+        host = self.settings.media_host
+        if not host or is_wildcard(host) or is_ipv6(host) != is_ipv6(flow.local[0]):
+            return flow.local[0]
+        return host
+
+    def media_shown(self, bound: str) -> str:
+        """The address that SDP names for media bound to `bound`."""
+        shown = self.settings.media_advertise
+        return shown if shown and is_ipv6(shown) == is_ipv6(bound) else bound
+
+    def send_request(self, request: Request, flow: Flow, handler: "ResponseHandler") -> ClientKey:
+        """Open a client transaction whose outcome goes to `handler`."""
+        key = self.layer.request(request, flow, self.clock.monotonic(), self.sent_by(flow))
+        self.clients[key] = handler
+        self.pump()
+        return key
+
+    def flow_of(self, dialog: Dialog, arrived: Flow) -> Flow:
+        """Where requests of a dialog go (RFC 3261 §8.1.2), `arrived` being the flow that made it.
+
+        A connection is used again. Over UDP the first route or the Contact decides when it names an address that can
+        be reached from here; a name, or the private address of a phone behind NAT (the peer's packets came from
+        another host), is answered where its packets come from (RFC 3581 in spirit)."""
+        if arrived.reliable:
+            return arrived
+        hop = dialog.next_hop
+        host = parse_ip(hop.host)
+        if host is None or (not dialog.route_set and str(host) != arrived.remote[0]):
+            return arrived
+        return self.flow_to("udp", (str(host), hop.port or DEFAULT_PORT)) or arrived
+
+
+class ResponseHandler:
+    """Gets the outcome of a request of ours. Base for those that do not care (BYE)."""
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        """Provisional or final."""
+
+    def failed(self, key: ClientKey, why: str) -> None:
+        """No final response will come: timeout | transport."""
+
+
+def address(user: str, host: str, display: str = "") -> str:
+    """A name-addr for From and To. Display and user may hold anything: they are quoted and escaped."""
+    return str(NameAddr(display, sip_uri(user, host)))

@@ -1,0 +1,445 @@
+"""The user agent: brings every SIP message to the transaction, dialog, registration or call that it belongs to
+(RFC 3261 §8.2, §12.2.2). It has no socket and sees no packet: `receive` takes messages from the transports, effects
+leave through the outbox.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from engine.admission import Admission, Admitted
+from engine.call import Dial, Dialled, DialOutcome
+from engine.caller_leg import CallerLeg
+from engine.fork import best, ring
+from engine.leg import SipLeg
+from engine.line import ALLOW, SERVER, Line, LineSettings
+from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
+from engine.outbox import Outbox
+from engine.phone_leg import PhoneLeg
+from engine.registration import Registration
+from engine.session import App, LiveCall
+from engine.sip.dialog import dialog_id
+from engine.sip.flow import Flow
+from engine.sip.grammar import ParseError
+from engine.sip.message import Request, Response, reply
+from engine.sip.parse import bad_request, parse
+from engine.sip.transactions import (
+    AckArrived,
+    AckTimedOut,
+    CancelArrived,
+    Output,
+    RequestArrived,
+    RequestFailed,
+    ResponseArrived,
+    Send,
+    ServerKey,
+    TransactionLayer,
+)
+from events.types import CallArrived, CallRefused, EndedBy, Event, SipReported
+from kernel.clock import Clock
+from kernel.ids import CallId, Ids, LegId
+
+log = structlog.get_logger()
+
+REPORT_EVERY = 5.0
+"""Seconds between two SipReported."""
+METHODS = frozenset(ALLOW.split(", "))
+RETRY_AFTER = "5"
+
+
+class Dialplan(Protocol):
+    """Which application answers a number."""
+
+    def route(self, dialled: str, phone: str) -> App | None:
+        """phone: user of the authenticated phone that dials, "" for a trunk. None: no such number."""
+
+
+class Planes(Protocol):
+    """The media processes."""
+
+    def choose(self) -> Plane | None:
+        """One with room for a new call, None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UaSettings:
+    line: LineSettings
+    music: str
+    """Clip for hold."""
+    max_calls: int = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What wiring gives the user agent."""
+
+    clock: Clock
+    ids: Ids
+    chance: Callable[[], float]
+    """0 ≤ chance < 1."""
+    emit: Callable[[Event], None]
+    outbox: Outbox
+    send: Callable[[Flow, bytes], object]
+    """To the transports; called only after the events before it are committed."""
+    flow_to: Callable[[str, tuple[str, int]], Flow | None]
+    planes: Planes
+    registration: Registration
+    admission: Admission
+    dialplan: Dialplan
+
+
+class UserAgent:
+    """One for a control process; lives on the event loop's thread."""
+
+    def __init__(self, settings: UaSettings, parts: Parts) -> None:
+        self._settings = settings
+        self.clock = parts.clock
+        self.ids = parts.ids
+        self.emit = parts.emit
+        self._outbox = parts.outbox
+        self._send = parts.send
+        self._planes = parts.planes
+        self._registration = parts.registration
+        self._admission = parts.admission
+        self._dialplan = parts.dialplan
+        self._layer = TransactionLayer(branch=parts.ids.token)
+        self.line = Line(
+            settings=settings.line,
+            clock=parts.clock,
+            ids=parts.ids,
+            layer=self._layer,
+            emit=parts.emit,
+            pump=self._pump,
+            flow_to=parts.flow_to,
+            chance=parts.chance,
+        )
+        self.calls: dict[CallId, LiveCall] = {}
+        self._invites: dict[ServerKey, CallerLeg] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._pumping = False
+        self.draining = False
+        """Refuse new calls: an orderly stop has begun."""
+        self._received: Counter[str] = Counter()
+        self._heard: Counter[str] = Counter()
+        self._malformed = 0
+        self._dropped = 0
+        self._resent_reported = 0
+        self._again_reported = 0
+
+    # --- from the transports ------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, flow: Flow) -> None:
+        """One whole message, or what pretends to be one."""
+        if len(data) < 5 and not data.strip(b"\r\n\0"):
+            return  # a keep-alive (RFC 5626 §3.5.1 and what phones send in its place)
+        try:
+            message = parse(data)
+        except ParseError as error:
+            self._refuse(error, flow)
+            return
+        self._layer.receive(message, flow, self.clock.monotonic())
+        self._pump()
+
+    def flow_lost(self, flow: Flow) -> None:
+        """A connection is gone."""
+        now = self.clock.monotonic()
+        self._layer.flow_failed(flow, now)
+        self._registration.disconnected(flow, now)
+        self._pump()
+
+    def media_event(self, plane: Plane, event: MediaEvent) -> None:
+        """One event of a media process; those without a leg of ours are late, and nobody's."""
+        leg = self.line.ports.get((plane, event.port))
+        if leg is not None:
+            if isinstance(event, PortClosed):
+                del self.line.ports[plane, event.port]
+            leg.media_event(event)
+
+    def media_lost(self, plane: Plane) -> None:
+        """A media process is gone: its legs have no sound any more, so they end."""
+        for (owner, port), leg in list(self.line.ports.items()):
+            if owner is plane:
+                leg.hangup("media_lost")
+                leg.listener.leg_ended(leg, EndedBy.SYSTEM, "media_lost")
+                self.media_event(plane, PortClosed(port=port, stats=PortStats()))
+
+    # --- for calls ----------------------------------------------------------------------------------------------
+
+    async def dial(self, call: LiveCall, order: Dial) -> Dialled:
+        """See Call.dial."""
+        bindings = best(self._registration.contacts(order.aor, self.clock.monotonic()))
+        if not bindings:
+            return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
+        caller = call.leg
+        legs = []
+        for binding in bindings:
+            leg_id = LegId(f"{call.id}-{call.next_leg_number()}")
+            leg = PhoneLeg(self.line, caller.plane, call.id, leg_id, binding)
+            leg.listener = call
+            legs.append(leg)
+        return await ring(legs, call.caller, caller.codec, order, self.clock.monotonic)
+
+    def play_music(self, leg: SipLeg) -> None:
+        leg.plane.play(leg.port, PlayId(0), [self._settings.music], loop=True, barge_in=False)
+
+    def recording_path(self, call: CallId, number: int) -> str:
+        """Relative to the recordings folder: a folder a day (UTC), named by nothing that a caller could choose."""
+        day = self.clock.day()
+        return f"{day}/{call}.wav" if number == 1 else f"{day}/{call}-{number}.wav"
+
+    def call_gone(self, call: LiveCall) -> None:
+        self.calls.pop(call.id, None)
+        self._admission.released(call.trunk)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def hangup_all(self, reason: str) -> None:
+        """End every call from our side."""
+        for call in list(self.calls.values()):
+            call.leg.hangup(reason)
+            call.end(EndedBy.SYSTEM, reason)
+
+    def report(self) -> None:
+        """Journal what was counted since the last report, and forget what needs no more remembering."""
+        now = self.clock.monotonic()
+        lingering = self.line.lingering
+        while lingering and lingering[0][0] <= now:
+            self.line.clients.pop(lingering.popleft()[1], None)
+        self._registration.expire(now)
+        resent, again = self._layer.retransmissions_sent, self._layer.retransmissions_received
+        if not (self._received or self.line.responses or self._heard or self._malformed or self._dropped):
+            return
+        self.emit(
+            SipReported(
+                requests=dict(self._received),
+                responses_sent=dict(self.line.responses),
+                responses_received=dict(self._heard),
+                retransmissions_sent=resent - self._resent_reported,
+                retransmissions_received=again - self._again_reported,
+                malformed=self._malformed,
+                dropped=self._dropped,
+            )
+        )
+        self._resent_reported, self._again_reported = resent, again
+        for counts in (self._received, self.line.responses, self._heard):
+            counts.clear()
+        self._malformed = self._dropped = 0
+
+    # --- the transaction layer's outputs --------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Carry out what the layer has to say. Handlers give it new orders and call this again: the outermost call
+        takes those too, in order."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while outputs := self._layer.poll():
+                for output in outputs:
+                    self._carry_out(output)
+        finally:
+            self._pumping = False
+        self._arm()
+
+    def _carry_out(self, output: Output) -> None:
+        match output:
+            case Send():
+                self._outbox.add(self._send, output.flow, output.data)
+            case RequestArrived():
+                self._request(output)
+            case ResponseArrived():
+                self._response(output)
+            case AckArrived():
+                leg = self.line.dialogs.get(dialog_id(output.request))
+                if leg is not None:
+                    leg.acked(output.request)
+            case _:
+                self._rare(output)
+
+    def _rare(self, output: Output) -> None:
+        match output:
+            case CancelArrived():
+                invited = self._invites.get(output.key)
+                if invited is not None:
+                    invited.cancelled()
+            case RequestFailed():
+                handler = self.line.clients.pop(output.key, None)
+                if handler is not None:
+                    handler.failed(output.key, output.why)
+            case AckTimedOut():
+                pass  # our refusal was never acknowledged: there is nothing left to free
+
+    def _response(self, output: ResponseArrived) -> None:
+        key, response = output
+        self._heard[f"{key[1]} {response.status}"] += 1
+        handler = self.line.clients.get(key)
+        if handler is None:
+            return
+        if response.status >= 200 and key[1] != "INVITE":
+            del self.line.clients[key]
+        handler.response(key, response)
+
+    def _arm(self) -> None:
+        deadline = self._layer.deadline
+        if deadline is None:
+            return
+        if self._timer is None or deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._layer.tick(self.clock.monotonic())
+        self._pump()
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: ParseError, flow: Flow) -> None:
+        self._malformed += 1
+        answer = bad_request(error)
+        log.info("malformed", source=str(flow), reason=error.reason, offset=error.offset, answered=answer is not None)
+        if answer is not None:
+            self._outbox.add(self._send, flow, answer)
+
+    def _request(self, arrived: RequestArrived) -> None:
+        key, request, flow = arrived
+        method = request.method if request.method in METHODS else "other"
+        self._received[method] += 1
+        if request.to_tag is not None:
+            leg = self.line.dialogs.get(dialog_id(request))
+            if leg is None:
+                self._respond(key, reply(request, 481))
+            else:
+                leg.request(key, request)
+            return
+        response = self._outside_dialog(key, request, flow)
+        if response is not None:
+            self._respond(key, response)
+
+    def _outside_dialog(self, key: ServerKey, request: Request, flow: Flow) -> Response | None:
+        match request.method:
+            case "INVITE":
+                return self._invite(key, request, flow)
+            case "REGISTER":
+                return self._registration.handle(request, flow, self.clock.monotonic())
+            case "OPTIONS":
+                return self._options(request)
+            case "BYE" | "INFO":
+                return reply(request, 481, to_tag=self.ids.token())
+        response = reply(request, 405, to_tag=self.ids.token())
+        response.headers.add("Allow", ALLOW)
+        return response
+
+    def _options(self, request: Request) -> Response:
+        """What we can (§11.2). 503 while draining, so that trunks send their calls elsewhere."""
+        response = reply(request, 503 if self.draining else 200, to_tag=self.ids.token())
+        response.headers.add("Allow", ALLOW)
+        response.headers.add("Accept", "application/sdp")
+        response.headers.add("Accept-Encoding", "identity")
+        response.headers.add("Accept-Language", "zh, en")
+        response.headers.add("Supported", "")
+        return response
+
+    def _invite(self, key: ServerKey, request: Request, flow: Flow) -> Response | None:
+        """A new call, or the response that refuses it."""
+        now = self.clock.monotonic()
+        admitted = self._admission.admit(request, flow, now)
+        if isinstance(admitted, Response):
+            return admitted
+        dialled = request.request_uri.username
+        app = self._dialplan.route(dialled, admitted.phone)
+        refusal = self._refusal(request, app, admitted)
+        if refusal is not None:
+            return self._refused_call(request, flow, admitted, refusal)
+        plane = self._planes.choose()
+        if plane is None or app is None:
+            return self._refused_call(request, flow, admitted, self._busy(request, "no media process"))
+        call_id = self.ids.call(self.clock.wall())
+        leg = CallerLeg(self.line, plane, call_id, LegId(f"{call_id}-1"), flow, key, request)
+        call = LiveCall(
+            self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
+        )
+        self.calls[call_id] = call
+        self._invites[key] = leg
+        leg.ended.add_done_callback(partial(self._forget_invite, key))
+        self._admission.taken(admitted.trunk)
+        self.emit(
+            CallArrived(
+                call=call_id,
+                sip_call_id=request.call_id[:256],
+                caller=admitted.caller,
+                caller_name=admitted.name,
+                dialled=dialled,
+                source=str(flow),
+                trunk=admitted.trunk,
+            )
+        )
+        self._respond(key, reply(request, 100))
+        call.start(app)
+        return None
+
+    def _refusal(self, request: Request, app: App | None, admitted: Admitted) -> Response | None:
+        if self.draining:
+            return self._busy(request, "shutting down")
+        if len(self.calls) >= self._settings.max_calls or not self._admission.has_room(admitted.trunk):
+            return self._busy(request, "too many calls")
+        if app is None:
+            return reply(request, 404, to_tag=self.ids.token())
+        return self._unsupported(request)
+
+    def _unsupported(self, request: Request) -> Response | None:
+        """§8.2.2.3, §8.2.3, §12.1.1, §16.3: what an INVITE must not ask, and must have."""
+        tag = self.ids.token()
+        required = request.headers.elements("Require")
+        if required:
+            response = reply(request, 420, to_tag=tag)
+            response.headers.add("Unsupported", ", ".join(required))
+            return response
+        if request.request_uri.scheme not in ("sip", "sips"):
+            return reply(request, 416, to_tag=tag)
+        if request.body and request.content_type != "application/sdp":
+            response = reply(request, 415, to_tag=tag)
+            response.headers.add("Accept", "application/sdp")
+            return response
+        try:
+            usable = bool(request.contacts) and request.contacts[0].uri.scheme in ("sip", "sips")
+            _ = [route.uri for route in request.record_routes]
+        except ParseError as error:
+            return reply(request, 400, error.reason, to_tag=tag)
+        return None if usable else reply(request, 400, "Missing Contact", to_tag=tag)
+
+    def _busy(self, request: Request, reason: str) -> Response:
+        response = reply(request, 503, to_tag=self.ids.token())
+        response.headers.add("Retry-After", RETRY_AFTER)
+        response.headers.add("Warning", f'399 callwright "{reason}"')
+        return response
+
+    def _refused_call(self, request: Request, flow: Flow, admitted: Admitted, response: Response) -> Response:
+        self.emit(
+            CallRefused(
+                sip_call_id=request.call_id[:256],
+                caller=admitted.caller,
+                dialled=request.request_uri.username,
+                source=str(flow),
+                trunk=admitted.trunk,
+                sip_status=response.status,
+                reason=response.reason,
+            )
+        )
+        return response
+
+    def _forget_invite(self, key: ServerKey, _: object) -> None:
+        self._invites.pop(key, None)
+
+    def _respond(self, key: ServerKey, response: Response) -> None:
+        if response.status > 100:
+            response.headers.add("Server", SERVER)
+        self.line.respond(key, response)
