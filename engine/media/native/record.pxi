@@ -1,0 +1,142 @@
+# Recordings: two rings of code words, filled by RTP timestamp in the media thread, emptied by the writer thread.
+
+cdef inline uint8_t silence_of(uint8_t codec) noexcept nogil:
+    return 0xD5 if codec == PCMA else 0xFF
+
+
+cdef void place(Media *m, Leg *leg, uint8_t *codes, uint32_t size, uint8_t codec, uint32_t timestamp) noexcept nogil:
+    """Put a packet where its timestamp belongs. The first of a source stands where it arrived; so loss is silence and
+    both channels keep together. A source whose clock jumps is placed anew after some packets."""
+    cdef Recording *rec = leg.recording
+    cdef Channel *ch = &rec.channels[leg.channel]
+    cdef int64_t here = (m.now - rec.began) // 125000 - size, position
+    cdef uint32_t i, at
+    cdef uint8_t *table
+    if size > HOLD_BACK:
+        rec.lost += 1
+        return
+    here = here if here > 0 else 0
+    if not ch.anchored or ch.ssrc != leg.ssrc:
+        anchor(ch, leg.ssrc, timestamp, here)
+    position = ch.position + <int32_t>(timestamp - ch.timestamp)
+    if position < <int64_t>rec.head or position > here + HOLD_BACK:
+        ch.misplaced += 1
+        if ch.misplaced < OUT_OF_PLACE:
+            rec.lost += 1
+            return
+        anchor(ch, leg.ssrc, timestamp, here)
+        position = here
+    ch.misplaced = 0
+    ch.position = position
+    ch.timestamp = timestamp
+    if position + size > <int64_t>cw_load(&rec.tail) + RING:
+        rec.lost += 1
+        m.recording_overruns += 1
+        return
+    at = <uint32_t>(position & (RING - 1))
+    if codec != ch.codec:
+        table = m.other[codec]
+        for i in range(size):
+            ch.ring[(at + i) & (RING - 1)] = table[codes[i]]
+        return
+    i = min(size, RING - at)
+    memcpy(ch.ring + at, codes, i)
+    memcpy(ch.ring, codes + i, size - i)
+
+
+cdef void anchor(Channel *ch, uint32_t ssrc, uint32_t timestamp, int64_t here) noexcept nogil:
+    ch.anchored = 1
+    ch.ssrc = ssrc
+    ch.timestamp = timestamp
+    ch.position = here
+    ch.misplaced = 0
+
+
+cdef void begin_recording(Media *m, Recording *rec, Leg *left, Leg *right) noexcept nogil:
+    cdef uint32_t side
+    cdef Leg *leg
+    for side in range(2):
+        leg = left if side == 0 else right
+        end_recording(m, leg)
+        leg.recording = rec
+        leg.channel = side
+        leg.unwritten += 1
+        rec.channels[side].codec = leg.far.codec if leg.connected else PCMU
+        memset(rec.channels[side].ring, silence_of(rec.channels[side].codec), RING)
+    rec.left = <int32_t>(left - m.legs)
+    rec.right = <int32_t>(right - m.legs)
+    rec.began = m.now
+    cw_store32(&rec.state, RUNNING)
+
+
+cdef void end_recording(Media *m, Leg *leg) noexcept nogil:
+    """Its length is final; both legs put nothing more into it. The writer is woken for the rest."""
+    cdef Recording *rec = leg.recording
+    cdef int64_t length
+    if rec == NULL or rec.state != RUNNING:
+        return
+    length = (m.now - rec.began) // 125000
+    cw_store(&rec.head, <uint64_t>max(length, <int64_t>rec.head))
+    m.legs[rec.left].recording = NULL
+    m.legs[rec.right].recording = NULL
+    cw_store32(&rec.state, ENDING)
+    wake(m.writer_fd)
+
+
+cdef void visit_recording(Media *m, Recording *rec) noexcept nogil:
+    """Let the writer have what can no longer change; tell of what it has finished."""
+    cdef int64_t final
+    if rec.state == RUNNING:
+        final = (m.now - rec.began) // 125000 - HOLD_BACK
+        if final > <int64_t>rec.head:
+            cw_store(&rec.head, <uint64_t>final)
+    elif cw_load32(&rec.state) == WRITTEN and tell(
+            m, E_RECORDING_DONE, m.legs[rec.left].id, rec.token, rec.lost + rec.failed, rec.head / 8000.0):
+        m.legs[rec.left].unwritten -= 1
+        m.legs[rec.right].unwritten -= 1
+        rec.state = UNUSED
+
+
+# --- the writer thread ---
+
+cdef void write_part(Media *m, Recording *rec, int16_t *frames) noexcept nogil:
+    """Decode and write up to DRAIN frames, and leave silence in their place."""
+    cdef uint64_t tail = rec.tail
+    cdef uint32_t at = <uint32_t>(tail & (RING - 1)), i, side
+    cdef uint32_t part = <uint32_t>min(<uint64_t>min(DRAIN, RING - at), cw_load(&rec.head) - tail)
+    cdef int16_t *linear
+    cdef uint8_t *codes
+    for side in range(2):
+        linear = m.linear[rec.channels[side].codec]
+        codes = rec.channels[side].ring + at
+        for i in range(part):
+            frames[2 * i + side] = linear[codes[i]]
+        memset(codes, silence_of(rec.channels[side].codec), part)
+    if tail + part > LONGEST_RECORDING or c_pwrite(rec.fd, frames, part * 4, 44 + tail * 4) != <long>part * 4:
+        rec.failed += (part + 159) // 160
+    cw_store(&rec.tail, tail + part)
+
+
+cdef void finish(Recording *rec) noexcept nogil:
+    """Write the sizes into the header and let go of the file."""
+    cdef uint32_t size = <uint32_t>(min(rec.tail, <uint64_t>LONGEST_RECORDING) * 4)
+    cdef uint32_t riff = 36 + size
+    if c_pwrite(rec.fd, &riff, 4, 4) != 4 or c_pwrite(rec.fd, &size, 4, 40) != 4:
+        rec.failed += 1
+    c_close(rec.fd)
+    rec.fd = -1
+    cw_store32(&rec.state, WRITTEN)
+
+
+cdef void drain(Media *m, int16_t *frames, bint only_ending) noexcept nogil:
+    """Write what is final of all recordings, or the rest of those that end."""
+    cdef uint32_t slot, state
+    cdef Recording *rec
+    for slot in range(cw_load32(&m.recordings_top)):
+        rec = &m.recordings[slot]
+        state = cw_load32(&rec.state)
+        if state == ENDING or (state == RUNNING and not only_ending):
+            while rec.tail < cw_load(&rec.head):
+                write_part(m, rec, frames)
+            if state == ENDING:
+                finish(rec)

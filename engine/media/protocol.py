@@ -1,0 +1,168 @@
+"""Commands to a media process and what it says back: msgpack batches with a length before each.
+
+A frame is 4 octets (big-endian length) and a msgpack array of messages. First comes Hello from the media process.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from engine.media.plane import (
+    Dtmf,
+    Health,
+    PlayDone,
+    PlayId,
+    PortClosed,
+    PortId,
+    RecordingDone,
+    Remote,
+    RtpTimeout,
+)
+
+MAX_FRAME = 1 << 20
+T = TypeVar("T")
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Base of all that is not a MediaEvent."""
+
+
+class Open(Message, frozen=True):
+    request: int
+    host: str
+    rtp_timeout: float
+
+
+class Load(Message, frozen=True):
+    request: int
+    clips: list[str]
+
+
+class Connect(Message, frozen=True):
+    port: PortId
+    remote: Remote
+
+
+class Play(Message, frozen=True):
+    port: PortId
+    play: PlayId
+    clips: list[str]
+    loop: bool
+    barge_in: bool
+
+
+class Stop(Message, frozen=True):
+    port: PortId
+
+
+class Bridge(Message, frozen=True):
+    a: PortId
+    b: PortId
+
+
+class Unbridge(Message, frozen=True):
+    port: PortId
+
+
+class Record(Message, frozen=True):
+    left: PortId
+    right: PortId
+    path: str
+
+
+class StopRecording(Message, frozen=True):
+    left: PortId
+
+
+class SendDtmf(Message, frozen=True):
+    port: PortId
+    digit: str
+    duration_ms: int
+
+
+class Close(Message, frozen=True):
+    port: PortId
+
+
+class Reset(Message, frozen=True):
+    """Close all ports. PortClosed follows for each."""
+
+
+Command = Open | Load | Connect | Play | Stop | Bridge | Unbridge | Record | StopRecording | SendDtmf | Close | Reset
+
+
+class Hello(Message, frozen=True):
+    """Said first on each connection: who this is, and what is open from before."""
+
+    name: str
+    ports: dict[PortId, int]
+    """Port id -> RTP port number."""
+
+
+class Opened(Message, frozen=True):
+    request: int
+    port: PortId
+    rtp_port: int
+
+
+class Loaded(Message, frozen=True):
+    request: int
+    seconds: dict[str, float]
+
+
+class Refused(Message, frozen=True):
+    request: int
+    reason: str
+
+
+Reply = Hello | Opened | Loaded | Refused
+Event = Dtmf | PlayDone | RtpTimeout | RecordingDone | PortClosed | Health
+
+
+class ToControl(msgspec.Struct, frozen=True, array_like=True):
+    """One frame from the media process."""
+
+    replies: list[Reply]
+    events: list[Event]
+
+
+class ProtocolError(ValueError):
+    """The other end of the socket speaks something else."""
+
+
+def encode(message: ToControl | Sequence[Command]) -> bytes:
+    """One frame, length included. Raises ProtocolError when it is too long."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME:
+        raise ProtocolError("frame too long")
+    return len(body).to_bytes(4, "big") + body
+
+
+class Frames:
+    """Cuts a stream into frames of one type: `feed` gives those that are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes, kind: type[T]) -> list[T]:
+        """Raises ProtocolError; then the connection is of no use any more."""
+        self._buffer += data
+        out, at = [], 0
+        while len(self._buffer) >= at + 4:
+            size = int.from_bytes(self._buffer[at : at + 4], "big")
+            if size > MAX_FRAME:
+                raise ProtocolError("frame too long")
+            if len(self._buffer) < at + 4 + size:
+                break
+            out.append(_decode(bytes(self._buffer[at + 4 : at + 4 + size]), kind))
+            at += 4 + size
+        del self._buffer[:at]
+        return out
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise ProtocolError(str(error)) from error

@@ -1,0 +1,39 @@
+"""Builds the native media plane (engine/media/native); everything else about the package is in pyproject.toml."""
+
+import shutil
+import sys
+import sysconfig
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NO_COMPILER = (
+    "callwright: its media plane is built from source, so install a C compiler and the Python headers first: "
+    "apt-get install build-essential python3-dev"
+)
+
+
+class BuildNative(build_ext):
+    """Ends with one sentence, not a traceback of distutils, when there is nothing to compile with."""
+
+    def build_extensions(self) -> None:
+        compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+        if not any(shutil.which(name) for name in (self.compiler.compiler_so[0], compiler)):
+            sys.exit(NO_COMPILER)
+        super().build_extensions()
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "engine.media.native.core",
+                ["engine/media/native/core.pyx"],
+                extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"],
+            )
+        ],
+        build_dir="build/cython",
+    ),
+    cmdclass={"build_ext": BuildNative},
+)
