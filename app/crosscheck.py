@@ -45,9 +45,9 @@ def calendars(hours: sections.Hours | None, source: Source) -> tuple[dict[str, C
         exceptions: dict[date, Day] = {}
         for dates, spans in text.exceptions.items():
             path = (*at, "exceptions", dates)
-            days = _parsed(lambda t: parse_dates(t), dates, source, path, problems, key=True) or []
+            days = _parsed(parse_dates, dates, source, path, problems, key=True) or []
             hours_of_day = _parsed(parse_day, ", ".join(spans), source, path, problems)
-            exceptions |= {day: hours_of_day or () for day in days}
+            exceptions |= dict.fromkeys(days, hours_of_day or ())
         out[name] = Calendar(ZoneInfo(text.timezone), weekly, exceptions)
     return out, problems
 
@@ -141,7 +141,9 @@ def _agents(
     for name, agent in agents.agents.items():
         at: YamlPath = ("agents", name)
         if skills:
-            problems += _unknown("skill", ((s, (*at, "skills", s)) for s in agent.skills), skills.skills, source, key=True)
+            problems += _unknown(
+                "skill", ((s, (*at, "skills", s)) for s in agent.skills), skills.skills, source, key=True
+            )
         if queues:
             listed = ((queue, (*at, "queues", n)) for n, queue in enumerate(agent.queues or ()))
             problems += _unknown("queue", listed, queues.queues, source)
@@ -151,7 +153,9 @@ def _agents(
             problems.append(source.problem((*at, "user"), message, hint))
     for key, reason in agents.not_ready_reasons.items():
         if reason in RESERVED_REASONS:
-            problems.append(source.problem(("not_ready_reasons", key), f"the reason '{reason}' is given by the ACD alone"))
+            problems.append(
+                source.problem(("not_ready_reasons", key), f"the reason '{reason}' is given by the ACD alone")
+            )
     return problems
 
 
@@ -160,7 +164,9 @@ def _queues(queues: sections.Queues, skills: sections.Skills | None, source: Sou
     for name, queue in queues.queues.items():
         at: YamlPath = ("queues", name)
         if skills:
-            problems += _unknown("skill", ((s, (*at, "skills", s)) for s in queue.skills), skills.skills, source, key=True)
+            problems += _unknown(
+                "skill", ((s, (*at, "skills", s)) for s in queue.skills), skills.skills, source, key=True
+            )
         if queue.overflow:
             path = (*at, "overflow", "queues")
             problems += _unknown("queue", ((q, path) for q in queue.overflow.queues), queues.queues, source)

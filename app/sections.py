@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from acd.routing.model import Strategy
 from kernel.schema import Model
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -124,11 +125,11 @@ class Trunk(Model):
 
 
 class Trunks(Model):
-    trunks: dict[Name, Trunk] = {}
+    trunks: dict[Name, Trunk] = Field(default={})
 
 
 class Skills(Model):
-    skills: dict[Name, str] = {}
+    skills: dict[Name, str] = Field(default={})
     """Name → what people call it."""
 
 
@@ -145,7 +146,7 @@ class Agent(Model):
     """Of the phone's registration: user part of the address of record, and digest user name."""
     password: SecretStr | None = None
     ha1: Ha1 | None = None
-    skills: dict[Name, Level] = {}
+    skills: dict[Name, Level] = Field(default={})
     queues: list[Name] | None = None
     """Only these; all whose skills fit when not given."""
     wrap_up: Annotated[float, Field(ge=0, le=3600)] | None = None
@@ -159,13 +160,11 @@ class Agent(Model):
 
 
 class Agents(Model):
-    not_ready_reasons: dict[Annotated[str, Field(pattern="^[0-9]$")], Name] = {
-        "1": "break",
-        "2": "lunch",
-        "3": "meeting",
-    }
+    not_ready_reasons: dict[Annotated[str, Field(pattern="^[0-9]$")], Name] = Field(
+        default={"1": "break", "2": "lunch", "3": "meeting"}
+    )
     """Key pressed after *14 → reason."""
-    agents: dict[Name, Agent] = {}
+    agents: dict[Name, Agent] = Field(default={})
 
 
 class Overflow(Model):
@@ -176,15 +175,15 @@ class Overflow(Model):
 
 
 class Announce(Model):
-    first: Annotated[float, Field(ge=0, le=3600)] = 5.0
-    """Seconds from entering the queue to the first announcement."""
+    first: Annotated[float, Field(ge=0, le=3600)] | None = 5.0
+    """Seconds from entering the queue to the first announcement of place and wait; null: none at all."""
     every: Annotated[float, Field(ge=0, le=3600)] = 45.0
     """Between announcements; 0: only the first."""
 
 
 class Queue(Model):
     display: str
-    skills: dict[Name, Level] = {}
+    skills: dict[Name, Level] = Field(default={})
     """Required of its agents: skill → lowest level."""
     ring_for: Seconds = 20.0
     wrap_up: Annotated[float, Field(ge=0, le=3600)] = 15.0
@@ -192,24 +191,28 @@ class Queue(Model):
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 200
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """Added to the flow's."""
+    strategy: Strategy = Strategy.LONGEST_IDLE
+    wait_unstaffed: bool = False
+    """Wait even when nobody who could answer is logged in; otherwise edge `no_agents`."""
     announce: Announce = Announce()
     music: str = ""
     """Clip without `.wav`; "" for the site's."""
-    exit_key: Annotated[str, Field(pattern="^[0-9*#]?$")] = ""
-    """The caller leaves the queue by this key (edge `key` of `enqueue`)."""
+    exit_keys: Annotated[str, Field(pattern="^[0-9*#]*$")] = ""
+    """The caller leaves the queue by any of these keys (edge `key` of `enqueue`)."""
+    record: bool = True
     service_level: Seconds = 20.0
     overflow: Overflow | None = None
 
 
 class Queues(Model):
-    queues: dict[Name, Queue] = {}
+    queues: dict[Name, Queue] = Field(default={})
 
 
 class CalendarText(Model):
     timezone: str
     weekly: dict[str, Annotated[list[str], BeforeValidator(_listed)]]
-    exceptions: dict[str, Annotated[list[str], BeforeValidator(_listed)]] = {}
+    exceptions: dict[str, Annotated[list[str], BeforeValidator(_listed)]] = Field(default={})
 
 
 class Hours(Model):
-    calendars: dict[Name, CalendarText] = {}
+    calendars: dict[Name, CalendarText] = Field(default={})

@@ -3,8 +3,8 @@
     or   and   not   == != < <= > >=   in   (…)   "text"   12.5   ["a", "b"]   attribute
     starts_with(text, head)   length(text)
 
-Attributes are text, "" when unset. Beside a number, text counts as the number that it spells; `<` and its like are false
-when either side spells none. `in` looks for an element of a list, or a part of a text. Text is true unless empty.
+Attributes are text, "" when unset. Beside a number, text counts as the number that it spells; `<` and its like are
+false when either side spells none. `in` looks for an element of a list, or a part of a text. Text is true unless empty.
 Evaluation calls nothing but the two functions above, cannot fail, and takes time bounded by the length of the text.
 """
 

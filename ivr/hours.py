@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 MINUTES_A_DAY = 24 * 60
@@ -73,7 +74,7 @@ def parse_day(text: str) -> Day:
     if text.strip() == "closed":
         return ()
     intervals = sorted(_interval(part.strip()) for part in text.split(","))
-    for before, after in zip(intervals, intervals[1:], strict=False):
+    for before, after in pairwise(intervals):
         if after.start < before.end:
             raise ValueError(f"the hours '{text}' overlap")
     return tuple(intervals)
@@ -98,7 +99,9 @@ def parse_weekdays(text: str) -> list[int]:
     for part in text.split(","):
         ends = [end.strip() for end in part.split("-")]
         if len(ends) > 2 or any(end not in WEEKDAYS for end in ends):
-            raise ValueError(f"'{part.strip()}' names no weekdays; write mon, tue, wed, thu, fri, sat, sun or 'mon-fri'")
+            raise ValueError(
+                f"'{part.strip()}' names no weekdays; write mon, tue, wed, thu, fri, sat, sun or 'mon-fri'"
+            )
         first, last = WEEKDAYS.index(ends[0]), WEEKDAYS.index(ends[-1])
         days += [(first + step) % 7 for step in range((last - first) % 7 + 1)]
     return days

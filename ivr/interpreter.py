@@ -1,7 +1,8 @@
 """Runs flows on calls: node after node, each verb answering by which edge it leaves.
 
-What is journalled: FlowEntered, then for every node NodeEntered … NodeLeft, then exactly one FlowLeft, whatever happens.
-A caller's hang-up cancels the task (engine/call.py): the node is left by edge `hung_up`, the flow with why `hung_up`.
+What is journalled: FlowEntered, then for every node NodeEntered … NodeLeft, then exactly one FlowLeft, whatever
+happens. A caller's hang-up cancels the task (engine/call.py): the node is left by edge `hung_up`, the flow with why
+`hung_up`.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from ivr.ports import Ports
 from ivr.step import Step
 
 MAX_STILL_NODES = 200
-"""Nodes in a row during which no time passes: a flow that turns in a circle must not hang the process."""
+"""Nodes in a row that each take less than STILL_SECONDS: a flow that turns in a circle must not hang the process."""
+STILL_SECONDS = 0.01
 MAX_NODES = 5000
 """Nodes in one call."""
 
@@ -34,14 +36,11 @@ class Interpreter:
         """Run a call from the start of a flow to its hang-up. Never returns normally with the call up: at the end of a
         flow it hangs up, and that cancels this task.
 
-        Raises CancelledError at the call's end; KeyError for an unknown flow; whatever a port raised, after FlowFailed."""
+        Raises CancelledError at the call's end; KeyError for an unknown flow; what a port raised, after FlowFailed."""
         run = _Run(self.ports, call)
-        following: str = flow
+        following = flow
         while following:
-            following = await run.flow(self._flow(following))
-
-    def _flow(self, name: str) -> Flow:
-        return self.flows[name]
+            following = await run.flow(self.flows[following])
 
 
 class _Run:
@@ -99,7 +98,7 @@ class _Run:
         finally:
             dwell = clock.monotonic() - begun
             emit(NodeLeft(call=call, flow=flow.name, node=node, edge=edge, to=to, dwell=dwell))
-        self.still = self.still + 1 if dwell == 0 else 0
+        self.still = self.still + 1 if dwell < STILL_SECONDS else 0
         return left
 
     def _count(self, flow: Flow) -> None:

@@ -191,7 +191,7 @@ def level(sound: Sound) -> Sound:
 def music(seconds: float = 20.0) -> Sound:
     """Music on hold, of our own making and so free of anyone's rights: slow broken chords that meet their beginning.
 
-    I-vi-IV-V in F, eighth notes of soft sine partials decaying over 1.6 s; tails wrap round, so the loop has no seam."""
+    I-vi-IV-V in F, eighth notes of soft sine partials decaying over 1.6 s; tails wrap round: the loop has no seam."""
     chords = [(53, 57, 60, 65, 69), (50, 57, 62, 65, 69), (58, 62, 65, 70, 74), (48, 58, 64, 67, 72)]
     pattern = (0, 1, 2, 3, 4, 3, 2, 1)
     count = int(seconds * SAMPLE_RATE)

@@ -14,7 +14,16 @@ WHOLE_NUMBERS = (*range(61), 70, 80, 90)
 """Numbers that are one clip each, `n0` … `n60`; the others are put together from them."""
 
 QUEUE_CLIPS = ("queue_next", "queue_you_are", "queue_place", "wait_under_one", "wait_about", "wait_long")
-_COMMON = (*(f"n{n}" for n in WHOLE_NUMBERS), "hundred", "thousand", *QUEUE_CLIPS, *WEEKDAYS, "every_day", "to", "all_day")
+_COMMON = (
+    *(f"n{n}" for n in WHOLE_NUMBERS),
+    "hundred",
+    "thousand",
+    *QUEUE_CLIPS,
+    *WEEKDAYS,
+    "every_day",
+    "to",
+    "all_day",
+)
 _OWN = {
     "zh": ("liang", "minutes", "dian", "ban", "fen"),
     "en": ("minute", "minutes", "from", "am", "pm", "noon", "midnight"),

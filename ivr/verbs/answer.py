@@ -1,9 +1,13 @@
+from typing import ClassVar
+
 from ivr.model import Edge, Left, Verb, next_edge
 from ivr.step import Step
 
 
 class Answer(Verb):
     """Answer the call (200). Playing does so too; this is for flows that queue or decide first."""
+
+    WAITS: ClassVar[bool] = False  # the second time round
 
     answer: None = None
     next: str = ""

@@ -13,7 +13,7 @@ class Enqueue(Verb):
     Calls that leave the queue unserved go to the edge of that name, or `otherwise`."""
 
     enqueue: str
-    skills: dict[str, Annotated[int, Field(ge=1, le=10)]] = {}
+    skills: dict[str, Annotated[int, Field(ge=1, le=10)]] = Field(default={})
     """Besides the queue's: skill → lowest level. {language} stands for the attribute; an empty one asks for nothing."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     served: str = HANGUP

@@ -16,7 +16,7 @@ class Choice(Model):
     to: str
     label: str = ""
     """For the agent's phone, as attribute `choice`."""
-    set: dict[AttributeName, str] = {}
+    set: dict[AttributeName, str] = Field(default={})
 
 
 def _choice(value: Any) -> Any:
