@@ -108,7 +108,7 @@ def run_flow_tests(
     folder: Path, flows: Mapping[str, Flow], prompts: PromptBook, calendars: Mapping[str, Calendar]
 ) -> list[FlowTestResult]:
     """Every test of every `*.test.yaml` in a flows' folder, each under its own virtual clock."""
-    out: list[FlowTestResult] = Field(default=[])
+    out: list[FlowTestResult] = []
     for path in sorted(folder.glob("*.test.yaml")):
         document = read(path, f"{folder.name}/{path.name}")
         file, problems = validate(FlowTestFile, document.value, document.source)

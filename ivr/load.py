@@ -48,8 +48,8 @@ class FlowFile(Model):
 
 def load_flows(documents: Iterable[Document], languages: tuple[str, ...]) -> tuple[list[Flow], list[Problem]]:
     """Flows of the good files, and the mistakes of the others. `languages`: the site's."""
-    flows: list[Flow] = Field(default=[])
-    problems: list[Problem] = Field(default=[])
+    flows: list[Flow] = []
+    problems: list[Problem] = []
     for document in documents:
         if document.problems:
             continue  # told by who read it
@@ -63,8 +63,8 @@ def load_flows(documents: Iterable[Document], languages: tuple[str, ...]) -> tup
 def load_flow(document: Document, languages: tuple[str, ...]) -> tuple[Flow | None, list[Problem]]:
     """One file as a flow; None when any of its nodes has a mistake."""
     top, problems = validate(FlowFile, document.value, document.source)
-    nodes: dict[str, Verb] = Field(default={})
-    verbs: dict[str, str] = Field(default={})
+    nodes: dict[str, Verb] = {}
+    verbs: dict[str, str] = {}
     raw = document.value.get("nodes") if isinstance(document.value, dict) else None
     for name, value in raw.items() if isinstance(raw, dict) else ():
         word, found = _verb_of(value, document, ("nodes", name))
