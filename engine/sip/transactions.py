@@ -12,7 +12,7 @@ acknowledge every 2xx: `invite.py` says when.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final
 from zlib import crc32
 
 from engine.sip import invite_client, invite_server, other_client, other_server
@@ -38,12 +38,22 @@ from engine.sip.matching import (
 from engine.sip.message import Request, Response, reply
 from engine.sip.other_client import OtherClient
 from engine.sip.other_server import OtherServer
+from engine.sip.outputs import (
+    AckArrived,
+    AckTimedOut,
+    CancelArrived,
+    Output,
+    RequestArrived,
+    RequestFailed,
+    ResponseArrived,
+    Send,
+)
 
 MAX_TRANSACTIONS: Final = 100_000
 """Server transactions at once; beyond, requests get 503. Each lives 32 s: 1 500 calls/s of INVITE and BYE, 200 MB."""
 RETRY_AFTER: Final = "5"
 
-__all__ = [
+__all__ = [  # the whole face of the layer, in one place
     "AckArrived",
     "AckTimedOut",
     "CancelArrived",
@@ -56,56 +66,6 @@ __all__ = [
     "ServerKey",
     "TransactionLayer",
 ]
-
-
-class Send(NamedTuple):
-    flow: Flow
-    data: bytes
-
-
-class RequestArrived(NamedTuple):
-    """A new request, once. Never ACK or CANCEL. Its top Via carries received and rport as they must be answered."""
-
-    key: ServerKey
-    request: Request
-    flow: Flow
-
-
-class AckArrived(NamedTuple):
-    """An ACK to a 2xx, as often as it comes; or one that belongs to nothing."""
-
-    request: Request
-    flow: Flow
-
-
-class CancelArrived(NamedTuple):
-    """The INVITE is still unanswered: answer it 487. The CANCEL has its 200 already."""
-
-    key: ServerKey
-    request: Request
-
-
-class ResponseArrived(NamedTuple):
-    """A provisional response, the final one, or a further 2xx to an INVITE (repeated or from another fork)."""
-
-    key: ClientKey
-    response: Response
-
-
-class RequestFailed(NamedTuple):
-    """No final response will come. why: `timeout` (as if 408) or `transport` (as if 503)."""
-
-    key: ClientKey
-    why: str
-
-
-class AckTimedOut(NamedTuple):
-    """Our failure response to this INVITE was never acknowledged. The transaction is gone."""
-
-    key: ServerKey
-
-
-Output = Send | RequestArrived | AckArrived | CancelArrived | ResponseArrived | RequestFailed | AckTimedOut
 
 
 class TransactionLayer:
