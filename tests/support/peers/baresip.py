@@ -1,0 +1,140 @@
+"""baresip (its Python binding by Daily) as a remote-controlled phone."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import baresip
+import numpy as np
+from baresip.errors import AudioNotActive, AudioRestarted
+from baresip.events import Event
+
+from tests.support.peers import worker
+from tests.support.peers.remote import Options
+from tests.support.tones import RATE, tone, write_wav
+
+
+class Baresip:
+    def __init__(self, options: Options, runtime: "baresip.Runtime", agent: "baresip.UserAgent") -> None:
+        self._options, self._runtime, self._agent = options, runtime, agent
+        self._call: baresip.Call | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hung_up = False
+        agent.on_incoming(self._incoming)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _adopt(self, call: "baresip.Call") -> None:
+        self._call, self._hung_up = call, False
+        call.on(self._event)
+        call.on_dtmf(lambda digit: worker.emit("digit", digit=digit.digit))
+        self._spawn(self._talk(call))
+
+    def _incoming(self, call: "baresip.Call") -> None:
+        self._adopt(call)
+        user = unquote((call.peer or "").removeprefix("sip:").split("@")[0])
+        worker.emit("incoming", **{"from": user, "display": ""})
+        if self._options.auto_answer:
+            self._spawn(call.answer())
+
+    def _event(self, event: "baresip.StackEvent") -> None:
+        name = {
+            Event.CALL_RINGING: "ringing",
+            Event.CALL_ESTABLISHED: "established",
+            Event.CALL_HOLD: "remote_held",
+            Event.CALL_RESUME: "remote_resumed",
+        }.get(event.event)
+        if name is not None:
+            worker.emit(name)
+
+    async def _talk(self, call: "baresip.Call") -> None:
+        """Feed the tone and take what is heard, 20 ms a turn, until the call is closed."""
+        loop, heard, sent = asyncio.get_running_loop(), bytearray(), 0
+        second = tone(self._options.tone_hz, 1.0).tobytes()  # whole periods: loops without a click
+        begun = 0.0
+        while call.state is not baresip.CallState.CLOSED:
+            with contextlib.suppress(AudioNotActive, AudioRestarted):
+                info = call.audio.info()
+                if info.tx_ready and begun == 0.0:
+                    begun = loop.time()
+                if begun:
+                    due = int((loop.time() - begun + 0.06) * RATE) * 2
+                    while sent < due:
+                        piece = second[sent % len(second) :][: due - sent]
+                        sent += len(piece)
+                        call.audio.write(piece)
+                    heard += call.audio.read(RATE)
+            await asyncio.sleep(0.02)
+        write_wav(Path(self._options.capture), np.frombuffer(bytes(heard), "<i2").astype(np.int16))
+        worker.emit("closed", by="here" if self._hung_up else "there", why=call._close_reason or "")
+
+    async def do_register(self) -> None:
+        await self._agent.register(timeout=10)
+        worker.emit("registered")
+
+    async def do_unregister(self) -> None:
+        await self._agent.unregister(timeout=10)
+        worker.emit("unregistered")
+
+    async def do_call(self, to: str) -> None:
+        self._adopt(await self._agent.dial(f"sip:{to}@{self._options.registrar}"))
+
+    @property
+    def _active(self) -> "baresip.Call":
+        if self._call is None:
+            raise LookupError("no call")
+        return self._call
+
+    async def do_answer(self) -> None:
+        await self._active.answer()
+
+    async def do_decline(self) -> None:
+        self._hung_up = True
+        await self._active.reject()
+
+    async def do_dtmf(self, digits: str) -> None:
+        await self._active.send_dtmf(digits)
+
+    async def do_hold(self) -> None:
+        await self._active.hold()
+        worker.emit("held")
+
+    async def do_resume(self) -> None:
+        await self._active.resume()
+        worker.emit("resumed")
+
+    async def do_hangup(self) -> None:
+        self._hung_up = True
+        await self._active.hangup()
+
+
+async def main() -> None:
+    options = worker.options()
+    config = baresip.Config(
+        net_interface=options.host,
+        max_concurrent_calls=4,
+        extra_config_text=(
+            f"sip_listen {options.host}:{options.sip_port}\nrtp_ports {options.rtp_port}-{options.rtp_port + 18}\n"
+        ),
+    )
+    account = baresip.Account(
+        user=options.user,
+        domain=options.registrar,
+        password=options.password,
+        reg_interval=300 if options.password else 0,
+    )
+    runtime = baresip.Runtime()
+    await runtime.start(config)
+    agent = await baresip.UserAgent.create(runtime, account)
+    await worker.serve(Baresip(options, runtime, agent))
+    await runtime.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
