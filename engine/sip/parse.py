@@ -71,10 +71,10 @@ def parse(data: bytes) -> Request | Response:
     end = data.find(b"\r\n\r\n")
     lines = _decode(data if end < 0 else data[:end]).split("\r\n")
     try:
-        lines = _clean(data if end < 0 else data[:end], lines)
-        message = _message(lines)
         if end < 0:
             raise ParseError("Header Section Not Ended", offset=len(data))
+        lines = _clean(data[:end], lines)
+        message = _message(lines)
         message.body = _body(message.headers, data[end + 4 :])
     except ParseError as error:
         if error.reply_headers is None:

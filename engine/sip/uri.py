@@ -15,8 +15,9 @@ _PARAM = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|{_ESCAPED})"
 # §25.1: headers. Kept as one raw text; only the characters are checked.
 _HEADERS = rf"(?:[A-Za-z0-9\-_.!~*'()\[\]/?:+$&=]|{_ESCAPED})"
 
+# Wider: the user may be empty (`sip:@host`), as gateways write a withheld number; it is then None.
 SIP_URI = (
-    rf"([sS][iI][pP][sS]?):(?:({_USER}++)(?::({_PASSWORD}*+))?@)?({HOST})(?::([0-9]{{1,5}}+))?+"
+    rf"([sS][iI][pP][sS]?):(?:({_USER}*+)(?::({_PASSWORD}*+))?@)?({HOST})(?::([0-9]{{1,5}}+))?+"
     rf"((?:;{_PARAM}++(?:={_PARAM}++)?+)*+)(?:\?({_HEADERS}*+))?+"
 )
 _SIP_URI_RE = re.compile(SIP_URI)
@@ -81,7 +82,7 @@ class Uri(NamedTuple):
         scheme, user, password, host, port, params, headers = self
         if scheme not in ("sip", "sips"):
             return self._other()
-        if user is not None:
+        if user:
             user = _clean(user, _USER_RE)
             if password is not None:
                 user = f"{user}:{_clean(password, _PASSWORD_RE)}"
@@ -114,7 +115,7 @@ def escape(text: str) -> str:
 
 def sip_uri(user: str | None, host: str, port: int | None = None, **params: str | None) -> Uri:
     """A sip: URI from plain text: `user` is escaped whatever it holds. host: no brackets."""
-    return Uri("sip", None if user is None else escape(user), None, host, port, tuple(params.items()))
+    return Uri("sip", escape(user) if user else None, None, host, port, tuple(params.items()))
 
 
 def parse_uri(text: str) -> Uri:
@@ -123,7 +124,9 @@ def parse_uri(text: str) -> Uri:
     if match is None:
         return _parse_other(text)
     scheme, user, password, host, port, params, headers = match.groups()
-    if user is not None and ("%" in user or "#" in user):
+    if not user:
+        user = password = None
+    elif "%" in user or "#" in user:
         user = _normal(user)
     if host[0] == "[":
         host = host[1:-1]
@@ -187,8 +190,10 @@ def _split(text: str) -> Params:
 def _format(params: Params) -> str:
     out = ""
     for name, value in params:
+        if not name:
+            continue
         out += f";{_clean(name, _PARAM_RE)}"
-        if value is not None:
+        if value:
             out += f"={_clean(value, _PARAM_RE)}"
     return out
 

@@ -14,7 +14,7 @@ from engine.sip.headers import (
 )
 from engine.sip.uri import Uri, parse_uri, sip_uri
 
-ADDRESSES = {
+ADDRESSES: dict[str, tuple[str, str, dict[str, str | None]]] = {
     "<sip:1001@hotline.example>": ("", "sip:1001@hotline.example", {}),
     "sip:1001@hotline.example": ("", "sip:1001@hotline.example", {}),
     "sip:1001@hotline.example;tag=a1": ("", "sip:1001@hotline.example", {"tag": "a1"}),
@@ -77,7 +77,7 @@ def test_display_name_loses_control_characters() -> None:
 
 @pytest.mark.parametrize("evil", ["a\r\nX-Evil: 1", 'a"\r\n\r\nbody', "a\x00b", "\u2028", 'x" <sip:evil@e>;tag="'])
 def test_nothing_built_from_hostile_text_breaks_its_line(evil: str) -> None:
-    uri = sip_uri(evil, "h.example", **{"x": evil})
+    uri = sip_uri(evil, "h.example", x=evil)
     built = NameAddr(evil, uri, {"tag": evil, evil: "1"})
     text = str(built)
     assert "\r" not in text

@@ -19,6 +19,7 @@ GOOD = {
     "sip:1001;day=mon;ext?x@h.example": Uri("sip", "1001;day=mon;ext?x", None, "h.example"),
     "sip:%31001@h.example": Uri("sip", "1001", None, "h.example"),
     "sip:a%40b%3b@h.example": Uri("sip", "a%40b%3B", None, "h.example"),
+    "sip:@h.example": Uri("sip", None, None, "h.example"),
     "sip:*11#@h.example": Uri("sip", "*11%23", None, "h.example"),
     "tel:+86-10-1234;phone-context=x": Uri("tel", "+86-10-1234", params=(("phone-context", "x"),)),
     "urn:service:sos": Uri("urn", host="service:sos"),
@@ -38,7 +39,6 @@ def test_parse_uri(text: str) -> None:
         "",
         "sip:",
         "sip:@",
-        "sip:@h.example",
         "1001@h.example",
         "sip:a b@h.example",
         "sip:li@h.example:",
@@ -114,6 +114,7 @@ def test_username_undoes_all_escapes_and_hides_controls() -> None:
 
 def test_building_escapes() -> None:
     assert str(sip_uri("a@b:李", "h.example", 5070, lr=None)) == "sip:a%40b%3A%E6%9D%8E@h.example:5070;lr"
+    assert str(sip_uri("", "h.example", x="")) == "sip:h.example;x"
     assert str(sip_uri(None, "2001:db8::1")) == "sip:[2001:db8::1]"
     assert escape("a b") == "a%20b"
 
