@@ -147,7 +147,7 @@ def _leg_to(state: LegState) -> Callable[[LiveState, ev.LegRinging | ev.LegAnswe
 
 def _leg_ended(s: LiveState, e: ev.LegEnded, _at: float) -> None:
     if call := s.calls.get(e.call):
-        call.legs.pop(e.leg, None)
+        call.hung_up |= call.legs.pop(e.leg, None) is None  # not one that we dialled: the caller's own
 
 
 def _held(s: LiveState, e: ev.CallHeld, _at: float) -> None:
@@ -264,13 +264,13 @@ def _announced(s: LiveState, e: ev.PositionAnnounced, _at: float) -> None:
 
 def _offered(s: LiveState, e: ev.CallOffered, _at: float) -> None:
     if call := s.calls.get(e.call):
-        call.agent = e.agent
+        call.agent, call.offer = e.agent, e.offer
 
 
 def _not_taken(s: LiveState, e: ev.OfferMissed | ev.OfferWithdrawn, _at: float) -> None:
     call = s.calls.get(e.call)
-    if call is not None and call.agent == e.agent:
-        call.agent = None
+    if call is not None and call.offer == e.offer:
+        call.agent = call.offer = None
 
 
 def _leave(s: LiveState, e: ev.CallConnected | ev.CallAbandoned | ev.CallFlowedOut) -> LiveQueue:
@@ -284,13 +284,13 @@ def _leave(s: LiveState, e: ev.CallConnected | ev.CallAbandoned | ev.CallFlowedO
 def _connected(s: LiveState, e: ev.CallConnected, at: float) -> None:
     _leave(s, e).answered += 1
     if call := s.calls.get(e.call):
-        call.queue, call.agent, call.position = e.queue, e.agent, 0
+        call.queue, call.agent, call.offer, call.position = e.queue, e.agent, e.offer, 0
         _move(call, CallState.TALKING, at)
 
 
 def _back_to_flow(s: LiveState, call_id: CallId, at: float) -> None:
     if call := s.calls.get(call_id):
-        call.queue = call.queued_at = call.agent = None
+        call.queue = call.queued_at = call.agent = call.offer = None
         call.position = 0
         _move(call, CallState.FLOW, at)
 
@@ -306,6 +306,8 @@ def _flowed_out(s: LiveState, e: ev.CallFlowedOut, at: float) -> None:
 
 
 def _released(s: LiveState, e: ev.CallReleased, at: float) -> None:
+    if call := s.calls.get(e.call):
+        call.talked += e.talked
     _back_to_flow(s, e.call, at)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from events.types import AgentState
-from kernel.ids import AgentName, CallId, LegId, QueueName
+from kernel.ids import AgentName, CallId, LegId, OfferId, QueueName
 
 
 class CallState(StrEnum):
@@ -60,7 +60,13 @@ class LiveCall:
     position: int = 0
     agent: AgentName | None = None
     """Rings or talks."""
+    offer: OfferId | None = None
+    """The one that rings or was answered."""
+    talked: float = 0.0
+    """In talks with agents that are over."""
     held: bool = False
+    hung_up: bool = False
+    """Its own leg has ended; what is left is tidying up."""
     recording: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     legs: dict[LegId, LiveLeg] = field(default_factory=dict)

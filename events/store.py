@@ -186,7 +186,8 @@ def merge(writes: Iterable[Write]) -> dict[tuple[str, tuple[str, ...]], list[dic
 
 
 async def clear(connection: AsyncConnection) -> None:
-    for table in (*PROJECTED, checkpoint):
+    """Empty everything. The checkpoint goes first: a ledger that writes just now is waited for, the next one waits."""
+    for table in (checkpoint, *PROJECTED):
         await connection.execute(delete(table))
 
 
