@@ -61,6 +61,7 @@ def test_two_phones_hear_each_other(caller: str, callee: str, tmp_path: Path) ->
             berta.wait("held")
             anna.wait("remote_held")
             berta.do("resume")
+            berta.wait("resumed")
             anna.wait("remote_resumed")
         anna.do("hangup")
         assert anna.wait("closed")["by"] == "here"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +16,8 @@ from tests.support.peers import worker
 from tests.support.peers.remote import Options
 from tests.support.tones import RATE, tone, write_wav
 
+ATTEMPTS = 20
+
 
 class Baresip:
     def __init__(self, options: Options, runtime: "baresip.Runtime", agent: "baresip.UserAgent") -> None:
@@ -23,6 +25,7 @@ class Baresip:
         self._call: baresip.Call | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._hung_up = False
+        self._renegotiated = asyncio.Event()
         agent.on_incoming(self._incoming)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -52,6 +55,8 @@ class Baresip:
         }.get(event.event)
         if name is not None:
             worker.emit(name)
+        elif event.event is Event.CALL_REMOTE_SDP and event.text == "answer":
+            self._renegotiated.set()
 
     async def _talk(self, call: "baresip.Call") -> None:
         """Feed the tone and take what is heard, 20 ms a turn, until the call is closed."""
@@ -102,12 +107,26 @@ class Baresip:
         await self._active.send_dtmf(digits)
 
     async def do_hold(self) -> None:
-        await self._active.hold()
+        await self._renegotiate(self._active.hold)
         worker.emit("held")
 
     async def do_resume(self) -> None:
-        await self._active.resume()
+        await self._renegotiate(self._active.resume)
         worker.emit("resumed")
+
+    async def _renegotiate(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Until the far end's answer is here; again when a re-INVITE of baresip's own is under way."""
+        for _ in range(ATTEMPTS):
+            self._renegotiated.clear()
+            try:
+                await change()
+            except baresip.StaleHandleError:
+                raise
+            except baresip.BaresipError:
+                await asyncio.sleep(0.1)
+            else:
+                break
+        await asyncio.wait_for(self._renegotiated.wait(), 5)
 
     async def do_hangup(self) -> None:
         self._hung_up = True

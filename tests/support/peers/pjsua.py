@@ -1,9 +1,11 @@
 """pjsua2 (pjproject) as a remote-controlled phone. One thread: the library is driven between commands."""
 
+import contextlib
 import os
 import select
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ class _Call(pj.Call):  # type: ignore[misc]
         super().__init__(account, call_id)
         self._phone = phone
         self._recorder: Any = None
-        self._remote_held = False
+        self._remote_held = self._held = False
         self.hung_up = False
 
     def onCallState(self, _prm: Any) -> None:  # noqa: N802
@@ -43,6 +45,10 @@ class _Call(pj.Call):  # type: ignore[misc]
             if held != self._remote_held:
                 self._remote_held = held
                 worker.emit("remote_held" if held else "remote_resumed")
+            mine = media.status == pj.PJSUA_CALL_MEDIA_LOCAL_HOLD
+            if mine != self._held:
+                self._held = mine
+                worker.emit("held" if mine else "resumed")
 
     def _connect(self, audio: Any) -> None:
         if self._recorder is None:
@@ -86,6 +92,8 @@ class Pjsua:
         self.call: _Call | None = None
         self._ended: list[_Call] = []
         self._closed: tuple[str, str] | None = None
+        self._renegotiation: Callable[[], None] | None = None
+        """A re-INVITE to send, tried each turn: pjsua refuses while another is under way."""
         self._endpoint = pj.Endpoint()
         self._endpoint.libCreate()
         self._endpoint.libInit(_endpoint_config())
@@ -121,6 +129,10 @@ class Pjsua:
     def turn(self) -> None:
         self._endpoint.libHandleEvents(TURN_MS)
         self._ended.clear()
+        if self._renegotiation is not None:
+            with contextlib.suppress(pj.Error):
+                self._renegotiation()
+                self._renegotiation = None
         if self._closed is not None and _complete(self.options.capture):
             worker.emit("closed", by=self._closed[0], why=self._closed[1])
             self._closed = None
@@ -132,6 +144,7 @@ class Pjsua:
             self._closed = (by, why)
         else:
             worker.emit("closed", by=by, why=why)
+        self._renegotiation = None
         self._ended.append(call)  # the object must outlive its own callback
         self.call = None
 
@@ -167,14 +180,18 @@ class Pjsua:
         self._active.dialDtmf(digits)
 
     def do_hold(self) -> None:
-        self._active.setHold(pj.CallOpParam(True))
-        worker.emit("held")
+        self._renegotiation = self._hold
 
     def do_resume(self) -> None:
+        self._renegotiation = self._unhold
+
+    def _hold(self) -> None:
+        self._active.setHold(pj.CallOpParam(True))
+
+    def _unhold(self) -> None:
         parameters = pj.CallOpParam(True)
         parameters.opt.flag = pj.PJSUA_CALL_UNHOLD
         self._active.reinvite(parameters)
-        worker.emit("resumed")
 
     def do_hangup(self) -> None:
         self._active.hung_up = True
