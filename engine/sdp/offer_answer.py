@@ -54,12 +54,11 @@ def offer(local: LocalMedia, session_id: int, version: int, previous: Descriptio
     are, refused ones with port 0, and payload types keep their meaning (§8.2, §8.3.2).
     """
     if previous is None or not previous.media:
-        media: tuple[Media, ...] = (_offered_audio(local, [], DTMF_TYPE, "RTP/AVP"),)
+        media: tuple[Media, ...] = (_offered_audio(local, [], "RTP/AVP"),)
     else:
         index = _live_audio(previous)
         old = previous.media[index]
-        dtmf = next((m.payload_type for m in old.rtpmaps() if _is_dtmf(m)), DTMF_TYPE)
-        audio = _offered_audio(local, old.rtpmaps(), dtmf, old.protocol)
+        audio = _offered_audio(local, old.rtpmaps(), old.protocol)
         media = tuple(audio if i == index else _refused(m) for i, m in enumerate(previous.media))
     return _describe(local, session_id, version, media)
 
@@ -101,11 +100,18 @@ def is_hold(remote: Remote) -> bool:
     return remote.direction in (Direction.RECVONLY, Direction.INACTIVE)
 
 
-def _offered_audio(local: LocalMedia, known: list[Rtpmap], dtmf_type: int, protocol: str) -> Media:
-    numbers = {m.encoding: m.payload_type for m in known}
-    maps = [Rtpmap(numbers.get(c, _PAYLOAD_TYPES[c]), c.value, 8000, 1) for c in local.codecs]
+def _offered_audio(local: LocalMedia, known: list[Rtpmap], protocol: str) -> Media:
+    """known: the payload types that this session uses already; none of them gets a second meaning (§8.3.2)."""
+    numbers = {m.encoding: m.payload_type for m in known if m.clock == 8000}
+    wanted = [(codec.value, _PAYLOAD_TYPES[codec]) for codec in local.codecs]
     if local.dtmf:
-        maps.append(Rtpmap(dtmf_type, "TELEPHONE-EVENT", 8000, 1))
+        wanted.append(("TELEPHONE-EVENT", DTMF_TYPE))
+    maps = []
+    for encoding, usual in wanted:
+        if encoding not in numbers:
+            taken = set(numbers.values())
+            numbers[encoding] = next(n for n in (usual, *range(96, 128)) if n not in taken)
+        maps.append(Rtpmap(numbers[encoding], encoding, 8000, 1))
     return _audio(local.port, protocol, maps, local.ptime_ms, local.direction)
 
 
