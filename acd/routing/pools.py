@@ -66,7 +66,18 @@ class Seat:
 class Place:
     """A call in its queue; `agent` while it rings there. Waiting, it stands in every pool of `pools`."""
 
-    __slots__ = ("agent", "announce_at", "later", "leave_at", "overflow_at", "pools", "queue", "rank", "waiting")
+    __slots__ = (
+        "agent",
+        "announce_at",
+        "later",
+        "leave_at",
+        "overflow_at",
+        "pools",
+        "queue",
+        "rank",
+        "seeking",
+        "waiting",
+    )
 
     def __init__(self, waiting: Waiting, queue: Queue, pool: Pool, later: list[Pool]) -> None:
         self.waiting = waiting
@@ -76,6 +87,8 @@ class Place:
         """Pools of the overflow queues, until `overflow_at`."""
         self.rank: CallRank = waiting.rank
         self.agent: AgentName | None = None
+        self.seeking = False
+        """It stands in the waiting lists of its pools."""
         self.leave_at = waiting.queued_at + queue.max_wait
         self.overflow_at = waiting.queued_at + queue.overflow_after if later else math.inf
         self.announce_at = math.inf

@@ -168,6 +168,7 @@ class Router:
             if pool.idle:
                 self._reserve(place, pool.idle[0][2], out)
                 return
+        place.seeking = True
         for pool in place.pools:
             add(pool.waiting, place.rank)
             if pool.staffed == 0 and not pool.queue.wait_unstaffed:
@@ -176,6 +177,7 @@ class Router:
             self._announce(place, now, out)
 
     def _unseek(self, place: Place) -> None:
+        place.seeking = False
         for pool in place.pools:
             remove(pool.waiting, place.rank)
 
@@ -196,9 +198,9 @@ class Router:
     def _forget(self, place: Place, now: float) -> None:
         """Out of every index. An agent reserved for it is taken, at work, until told otherwise."""
         queue = place.queue.name
-        if place.agent is None:
+        if place.seeking:
             self._unseek(place)
-        else:
+        if place.agent is not None:
             self._unreserve(place)
         remove(self._lines[queue], place.rank)
         for pool in (*place.pools, *place.later):
@@ -321,7 +323,7 @@ class Router:
             subject = heapq.heappop(self._timers)[2]
             if isinstance(subject, tuple):
                 self._desert(self._index.pools.get(subject), now, out)
-            elif (place := self._places.get(subject)) is not None and place.agent is None:
+            elif (place := self._places.get(subject)) is not None and place.seeking:
                 self._due(place, now, out)
 
     def _due(self, place: Place, now: float, out: list[Decision]) -> None:
