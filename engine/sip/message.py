@@ -342,7 +342,7 @@ def _contents(message: Request | Response) -> tuple[object, ...]:
 
 
 def _first_via(text: str) -> Via:
-    return parse_via(split_elements(text)[0] if "," in text else text)
+    return parse_via(next(iter(split_elements(text)), "") if "," in text else text)
 
 
 def _from(text: str) -> NameAddr:

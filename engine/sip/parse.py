@@ -14,7 +14,6 @@ from engine.sip.grammar import (
     MAX_HEADERS,
     MAX_LINE,
     MAX_MESSAGE,
-    QUOTED,
     TOKEN,
     BadHeader,
     ParseError,
@@ -26,13 +25,15 @@ from engine.sip.names import KNOWN_NAMES, canonical
 _REQUEST_LINE_RE = re.compile(rf"({TOKEN}++) ([^ ]++) [sS][iI][pP]/([0-9]++\.[0-9]++)")
 _STATUS_LINE_RE = re.compile(r"[sS][iI][pP]/([0-9]++\.[0-9]++) ([1-6][0-9][0-9])(?: (.*))?")
 _HEADER_RE = re.compile(rf"({TOKEN}++){LWS}:")
-_FOLD_RE = re.compile(r"[ \t]*+\r\n[ \t]++")
+_FOLD_RE = re.compile(r"\r\n[ \t]++")
 _FOLDED = (" ", "\t")
 _CONTROL = bytes((*range(9), *range(10, 32), 127))  # all but HTAB
-# A quoted-pair may hold any octet but CR and LF (§25.1), and then only within a quoted-string.
-_QUOTED_RE = re.compile(QUOTED, re.DOTALL)
 _CONTROL_RE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_SAFE_PAIR_RE = re.compile(r"\\[^\r\n]", re.DOTALL)
+# A line without control characters but in quoted pairs, which may hold any octet except CR and LF (§25.1). A quote that
+# never closes is taken to the end of the line, so that no octet is looked at twice.
+_CLEAN_RE = re.compile(
+    r'(?:[^"\x00-\x08\x0a-\x1f\x7f]++|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*+(?:"|\Z))*+', re.DOTALL
+)
 
 _MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
 # Fields that may occur once only (§7.3.1: no comma-separated list in their grammar).
@@ -114,9 +115,9 @@ def _clean(head: bytes, lines: list[str]) -> list[str]:
     if len(head) - len(head.translate(None, _CONTROL)) != 2 * (len(lines) - 1):
         offset = 0
         for line in lines:
-            left = _QUOTED_RE.sub(lambda quoted: _SAFE_PAIR_RE.sub("..", quoted[0]), line)
-            if match := _CONTROL_RE.search(left):
-                raise ParseError("Control Character", offset=offset + match.start())
+            match = _CLEAN_RE.match(line)
+            if match is None or match.end() < len(line):
+                raise ParseError("Control Character", offset=offset + (match.end() if match else 0))
             offset += len(line) + 2
     if any(line[:1] in _FOLDED for line in lines):
         return _FOLD_RE.sub(" ", "\r\n".join(lines)).split("\r\n")

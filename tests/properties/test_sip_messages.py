@@ -54,8 +54,9 @@ def messages(draw: st.DrawFn) -> Request | Response:
 SEED = (
     b"INVITE sip:1001@hotline.example SIP/2.0\r\nVia: SIP/2.0/UDP a.example:5062;branch=z9hG4bKa;rport\r\n"
     b'Max-Forwards: 70\r\nFrom: "Li \\"x\\" Lei" <sip:li:pw@h.example;a=b?c=d>;tag=f\r\n'
-    b"To: sip:1001@hotline.example\r\ni: c1\r\nCSeq: 1 INVITE\r\nm: <sip:a@[2001:db8::1]:5060>;q=0.5, Bob\r\n <sip:b@c>\r\nExpires: 7\r\n"
-    b"Route: <sip:p;lr>\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
+    b"To: sip:1001@hotline.example\r\ni: c1\r\nCSeq: 1 INVITE\r\nExpires: 7\r\nRoute: <sip:p;lr>\r\n"
+    b"m: <sip:a@[2001:db8::1]:5060>;q=0.5, Bob\r\n <sip:b@c>\r\n"
+    b"Content-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n"
 )
 
 
