@@ -1,6 +1,6 @@
 """Session descriptions: round trip, and no bytes that get out more than SdpError or NotAcceptable."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.media.plane import Codec, Direction
@@ -60,11 +60,13 @@ locals_ = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(descriptions)
 def test_written_and_read_again_it_is_equal(description: Description) -> None:
     assert parse(description.encode()) == description
 
 
+@settings(deadline=None)
 @given(st.sampled_from([b"", b"v=0\r\no=- 1 1 IN IP4 x\r\n"]), st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_sdp_error(head: bytes, tail: bytes) -> None:
     try:
@@ -74,6 +76,7 @@ def test_no_bytes_raise_anything_but_sdp_error(head: bytes, tail: bytes) -> None
     assert parse(description.encode()) == description
 
 
+@settings(deadline=None)
 @given(descriptions, locals_, st.data())
 def test_mutated_descriptions_raise_nothing_else(
     description: Description, local: LocalMedia, data: st.DataObject
@@ -89,6 +92,7 @@ def test_mutated_descriptions_raise_nothing_else(
         return
 
 
+@settings(deadline=None)
 @given(descriptions, locals_)
 def test_answer_mirrors_the_offer_line_by_line(offered: Description, local: LocalMedia) -> None:
     """RFC 3264 §6: as many lines, of the same kind and protocol; at most one is alive, and only if it was offered."""
@@ -105,6 +109,7 @@ def test_answer_mirrors_the_offer_line_by_line(offered: Description, local: Loca
         assert set(ours.formats) <= set(theirs.formats)
 
 
+@settings(deadline=None)
 @given(locals_, locals_)
 def test_two_of_us_agree(caller: LocalMedia, callee: LocalMedia) -> None:
     """Both ends take the same codec, and what one sends the other receives."""

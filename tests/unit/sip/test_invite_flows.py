@@ -1,7 +1,7 @@
 """Whole dialogs between two user agents over a wire that loses."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.sip.transactions import RequestArrived, RequestFailed
@@ -211,6 +211,7 @@ def test_reinvite_to_a_peer_that_forgot_the_dialog_ends_it() -> None:
     assert caller.usage.ended
 
 
+@settings(deadline=None)
 @given(loss=st.lists(st.booleans(), max_size=60), delay=st.sampled_from([0.001, 0.2, 0.7]))
 def test_every_loss_pattern_leaves_nothing_behind(loss: list[bool], delay: float) -> None:
     """Whatever is lost: each end is told the outcome, the INVITE arrives at most once, all transactions end."""
@@ -234,6 +235,7 @@ def test_every_loss_pattern_leaves_nothing_behind(loss: list[bool], delay: float
     assert nothing_left(link)
 
 
+@settings(deadline=None)
 @given(loss=st.lists(st.booleans(), max_size=40), when=st.floats(0.0, 12.0), answer_at=st.floats(0.0, 12.0))
 def test_hangup_of_the_caller_at_any_moment(loss: list[bool], when: float, answer_at: float) -> None:
     link = Link(loss)
@@ -247,6 +249,7 @@ def test_hangup_of_the_caller_at_any_moment(loss: list[bool], when: float, answe
     assert nothing_left(link)
 
 
+@settings(deadline=None)
 @given(loss=st.lists(st.booleans(), max_size=40), when=st.floats(0.0, 12.0), answer_at=st.floats(0.0, 12.0))
 def test_hangup_of_the_callee_at_any_moment(loss: list[bool], when: float, answer_at: float) -> None:
     link = Link(loss)
