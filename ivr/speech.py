@@ -5,6 +5,7 @@ language whose word order suits is added by recording the same clips; the differ
 """
 
 from itertools import groupby
+from math import ceil
 
 from ivr.hours import MINUTES_A_DAY, WEEKDAYS, Calendar, Day
 
@@ -91,11 +92,11 @@ def wait_clips(language: str, seconds: float) -> list[str]:
     """An expected wait in whole minutes, rounded up: a caller forgives a shorter one. [] when unknown (< 0)."""
     if seconds < 0:
         return []
-    minutes = -int(-seconds // 60)
-    if minutes <= 1 and seconds < 60:
+    if seconds < 60:
         return [f"{language}/wait_under_one"]
-    if minutes > MAX_MINUTES_TOLD:
+    if seconds > MAX_MINUTES_TOLD * 60:  # infinity too
         return [f"{language}/wait_long"]
+    minutes = ceil(seconds / 60)
     if language == "zh":
         number, unit = ("liang" if minutes == 2 else f"n{minutes}"), "minutes"
     else:
