@@ -52,6 +52,13 @@ class Headers:
         value = first.get(name)
         return first.get(canonical(name)) if value is None else value
 
+    @property
+    def repeats(self) -> bool:
+        """Some name occurs more than once."""
+        if self._first is None:
+            self._first = dict(reversed(self._items))
+        return len(self._first) < len(self._items)
+
     def all(self, name: str) -> list[str]:
         """Raw values, one a header line."""
         name = canonical(name)

@@ -26,7 +26,6 @@ _REQUEST_LINE_RE = re.compile(rf"({TOKEN}++) ([^ ]++) [sS][iI][pP]/([0-9]++\.[0-
 _STATUS_LINE_RE = re.compile(r"[sS][iI][pP]/([0-9]++\.[0-9]++) ([1-6][0-9][0-9])(?: (.*))?")
 _HEADER_RE = re.compile(rf"({TOKEN}++){LWS}:")
 _FOLD_RE = re.compile(r"\r\n[ \t]++")
-_FOLDED = (" ", "\t")
 _CONTROL = bytes((*range(9), *range(10, 32), 127))  # all but HTAB
 _CONTROL_RE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # A line without control characters but in quoted pairs, which may hold any octet except CR and LF (§25.1). A quote that
@@ -119,7 +118,7 @@ def _clean(head: bytes, lines: list[str]) -> list[str]:
             if match is None or match.end() < len(line):
                 raise ParseError("Control Character", offset=offset + (match.end() if match else 0))
             offset += len(line) + 2
-    if any(line[:1] in _FOLDED for line in lines):
+    if b"\r\n " in head or b"\r\n\t" in head:
         return _FOLD_RE.sub(" ", "\r\n".join(lines)).split("\r\n")
     return lines
 
@@ -186,9 +185,9 @@ def _check_common(message: Request | Response) -> None:
 
 
 def _check_single(headers: Headers) -> None:
-    names = [name for name, _ in headers.items()]
-    if len(set(names)) == len(names):
+    if not headers.repeats:
         return
+    names = [name for name, _ in headers.items()]
     for name in _SINGLE.intersection(names):
         if names.count(name) > 1:
             raise ParseError(f"Repeated {name}")
