@@ -37,7 +37,8 @@ class In(IntEnum):
 
 
 # An error of the transport ends PROCEEDING too, though figure 5 has it in Calling and Completed only: when the
-# connection of a ringing phone is gone, no response can be expected on it.
+# connection of a ringing phone is gone, no response can be expected on it. In COMPLETED, where only the ACK could not be
+# sent, the user has its outcome already and is told no second one.
 # fmt: off
 TABLE: dict[tuple[int, int], tuple[int, Do]] = {
     (State.CALLING,    In.TIMER_A):         (State.CALLING,    Do.RESEND),
@@ -60,7 +61,7 @@ TABLE: dict[tuple[int, int], tuple[int, Do]] = {
     (State.ACCEPTED,   In.TIMER_M):         (State.TERMINATED, Do.NOTHING),
     (State.COMPLETED,  In.FAILURE):         (State.COMPLETED,  Do.ACK),
     (State.COMPLETED,  In.TIMER_D):         (State.TERMINATED, Do.NOTHING),
-    (State.COMPLETED,  In.TRANSPORT_ERROR): (State.TERMINATED, Do.TRANSPORT),
+    (State.COMPLETED,  In.TRANSPORT_ERROR): (State.TERMINATED, Do.NOTHING),
 }
 # fmt: on
 

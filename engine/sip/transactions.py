@@ -265,9 +265,10 @@ class TransactionLayer:
 
     def cancel(self, key: ClientKey, now: float) -> None:
         """Give up a pending INVITE (§9.1): CANCEL goes out now, or with the first provisional response. The INVITE
-        ends by ResponseArrived (487, or a 200 that crossed) or RequestFailed. Does nothing after a final response."""
+        ends by ResponseArrived (487, or a 200 that crossed) or RequestFailed. Does nothing after a final response, nor
+        for another method."""
         client = self._clients.get(key)
-        if client is None or client.cancel:
+        if client is None or client.cancel or key[1] != "INVITE":
             return
         state = client.machine.state
         if state == invite_client.State.CALLING:

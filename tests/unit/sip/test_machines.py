@@ -150,7 +150,13 @@ class TestInviteClient:
         assert machine.feed(self.In.SUCCESS, 2.1) is Do.PASS
         assert machine.state == self.State.ACCEPTED
 
-    @pytest.mark.parametrize("heard", [[], [1], [1, 4], [3]])
+    def test_transport_error_of_the_ack_is_no_second_outcome(self) -> None:
+        machine = InviteClient(0.0)
+        machine.feed(self.In.FAILURE, 0.1)
+        assert machine.feed(self.In.TRANSPORT_ERROR, 0.2) is Do.NOTHING
+        assert machine.state == TERMINATED
+
+    @pytest.mark.parametrize("heard", [[], [1], [1, 4]])
     def test_transport_error_is_told(self, heard: list[int]) -> None:
         machine = InviteClient(0.0)
         for what in heard:
