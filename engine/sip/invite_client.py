@@ -37,8 +37,8 @@ class In(IntEnum):
 
 
 # An error of the transport ends PROCEEDING too, though figure 5 has it in Calling and Completed only: when the
-# connection of a ringing phone is gone, no response can be expected on it. In COMPLETED, where only the ACK could not be
-# sent, the user has its outcome already and is told no second one.
+# connection of a ringing phone is gone, no response can be expected on it. In COMPLETED, where only the ACK
+# could not be sent, the user has its outcome already and is told no second one.
 # fmt: off
 TABLE: dict[tuple[int, int], tuple[int, Do]] = {
     (State.CALLING,    In.TIMER_A):         (State.CALLING,    Do.RESEND),
