@@ -266,7 +266,7 @@ class PhoneUnregistered(Event, frozen=True):
     aor: str
     contact: str
     why: str
-    """removed | expired | replaced"""
+    """removed | expired | replaced | disconnected"""
 
 
 class AuthenticationFailed(Event, frozen=True):
