@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
 RATE = 8000
-PHONES = (420, 540, 660, 1060, 1120, 1280, 1400, 1560)
-"""Tones for phones: none near a DTMF frequency, none a multiple of another, 20 Hz grid."""
+PHONES = (555, 610, 740, 830, 960, 1250, 1430, 1620)
+"""Tones for phones, in whole Hz: between the notes of the music on hold, none a multiple of another."""
 QUIET = 200.0
 """RMS below which a stretch counts as silence."""
 

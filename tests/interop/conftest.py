@@ -1,0 +1,28 @@
+"""One hotline for all interop tests of a run: four agents, one for each make of phone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.site import Site, serving
+
+KINDS = ("sipp", "baresip", "pjsua", "pyvoip")
+WRAP_UP = 0.5
+
+
+def four_agents(config: dict[str, Any]) -> None:
+    """An agent named after each make of phone, all with the same skills; short wrap-up, so that tests follow on."""
+    skills = {"billing": 5, "zh": 10, "en": 10}
+    config["agents"]["agents"] = {
+        kind: {"display": f"Agent {kind}", "user": str(8001 + n), "password": f"secret-{kind}", "skills": skills}
+        for n, kind in enumerate(KINDS)
+    }
+    for queue in config["queues"]["queues"].values():
+        queue |= {"wrap_up": WRAP_UP, "ring_for": 10, "announce": {"first": 30, "every": 0}}
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    with serving(four_agents) as running:
+        yield running

@@ -1,0 +1,116 @@
+"""What the interop tests do again and again: phones of the site, an agent at its desk, a look at the recording."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from events.types import (
+    AgentState,
+    AgentStateChanged,
+    CallArrived,
+    CallEnded,
+    CallUnbridged,
+    PhoneRegistered,
+    RecordingStopped,
+)
+from kernel.ids import AgentName
+from tests.interop.conftest import KINDS
+from tests.support.peers.remote import Options, Phone, free_ports, phone
+from tests.support.site import Site
+from tests.support.tones import PHONES, Samples, read_wav, seconds_of
+
+TALK = 2.0
+"""Seconds of talk. Real audio takes real time: the only waits in these tests."""
+CANNOT_HOLD = {"pyvoip"}
+
+
+def talk(seconds: float = TALK) -> None:
+    time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def caller(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
+    """A phone at the trusted trunk, with a number of its own."""
+    sip_port, rtp_port = free_ports(2)
+    options = Options(
+        user=f"1390000{1 + KINDS.index(kind)}",
+        registrar=site.registrar,
+        sip_port=sip_port,
+        rtp_port=rtp_port,
+        tone_hz=PHONES[KINDS.index(kind)],
+        capture=str(folder / f"caller-{kind}.wav"),
+    )
+    with phone(kind, options) as it:
+        yield it
+
+
+def agent_options(site: Site, kind: str, folder: Path) -> Options:
+    sip_port, rtp_port = free_ports(2)
+    return Options(
+        user=str(8001 + KINDS.index(kind)),
+        password=f"secret-{kind}",
+        domain=DOMAIN,
+        registrar=site.registrar,
+        sip_port=sip_port,
+        rtp_port=rtp_port,
+        tone_hz=PHONES[4 + KINDS.index(kind)],
+        capture=str(folder / f"agent-{kind}.wav"),
+    )
+
+
+DOMAIN = "callwright.local"
+
+
+@contextlib.contextmanager
+def agent(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
+    """A registered phone whose agent is ready; at the end logged out and unregistered."""
+    name, before = AgentName(kind), site.last()
+    with phone(kind, agent_options(site, kind, folder)) as it:
+        it.do("register")
+        it.wait("registered")
+        site.wait(PhoneRegistered, after=before)
+        site.agent(name, "login")
+        site.agent(name, "ready")
+        site.wait(AgentStateChanged, after=before, agent=name, state=AgentState.READY)
+        try:
+            yield it
+        finally:
+            site.agent(name, "logout")
+            with contextlib.suppress(AssertionError):  # a phone that died said so already
+                it.do("unregister")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A call that is over, and what is left of it."""
+
+    ended: CallEnded
+    talked: float
+    rate: int
+    left: Samples
+    right: Samples
+
+
+def finished(site: Site, after: int) -> Finished:
+    """The one call that arrived behind `after`: its end and its recording."""
+    arrived = site.wait(CallArrived, after=after)
+    ended = site.wait(CallEnded, after=after, call=arrived.call)
+    bridged = site.wait(CallUnbridged, after=after, call=arrived.call)
+    recorded = site.wait(RecordingStopped, after=after, call=arrived.call)
+    rate, samples = read_wav(site.recordings / recorded.path)
+    assert samples.shape[1] == 2
+    return Finished(ended, bridged.talked, rate, samples[:, 0], samples[:, 1])
+
+
+def heard(it: Phone, other: Phone) -> float:
+    """Seconds for which a phone heard the other's tone in its last call."""
+    rate, samples = it.heard()
+    return seconds_of(other.options.tone_hz, samples, rate=rate)
+
+
+def on_channel(call: Finished, channel: str, it: Phone) -> float:
+    """Seconds for which the phone's tone is the strongest on the recording's `left` or `right` channel."""
+    samples = call.left if channel == "left" else call.right
+    return seconds_of(it.options.tone_hz, samples, rate=call.rate)
