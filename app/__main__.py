@@ -48,6 +48,46 @@ def check(site: SITE = HERE) -> None:
 
 
 @app.command()
+def events(
+    site: SITE = HERE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
+    after: Annotated[int, typer.Option(help="Begin after the event with this number.")] = 0,
+    kind: Annotated[
+        list[str] | None, typer.Option("--type", "-t", help="Only these, such as CallQueued; may be repeated.")
+    ] = None,
+    call: Annotated[str, typer.Option(help="Only those of one call.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="As the journal has them: one JSON object a line.")] = False,
+) -> None:
+    """Print the event log: everything that happened, in order. docs/events.md explains each event."""
+    from app.log_commands import show_events  # noqa: PLC0415
+
+    raise typer.Exit(show_events(site, after=after, kinds=kind or (), call=call, json=json, follow=follow))
+
+
+@app.command()
+def call(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="As `callwright events` and the pages show it.")],
+    site: SITE = HERE,
+    tables: Annotated[bool, typer.Option(help="Read the SQL tables in place of the journal.")] = False,
+) -> None:
+    """Tell the whole story of one call: from ring to report."""
+    from app.log_commands import tell_call  # noqa: PLC0415
+
+    raise typer.Exit(tell_call(site, call_id, tables=tables))
+
+
+@app.command()
+def rebuild(
+    site: SITE = HERE,
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare; change nothing.")] = False,
+) -> None:
+    """Compute all SQL tables again from the event log, compare, and put right what differs."""
+    from app.log_commands import rebuild_tables  # noqa: PLC0415
+
+    raise typer.Exit(rebuild_tables(site, verify=verify))
+
+
+@app.command()
 def status(site: SITE = HERE) -> None:
     """Show calls, queues and agents of the running hotline."""
     from app.ask import show_status  # noqa: PLC0415
@@ -94,6 +134,22 @@ def render(
 
     for line in render_prompts(site / "ivr_flows" / "prompts", every=every):
         typer.echo(line)
+
+
+@recordings.command()
+def repair(site: SITE = HERE) -> None:
+    """Make recordings playable that a crash cut short. Not while the hotline runs."""
+    from app.log_commands import repair_recordings  # noqa: PLC0415
+
+    raise typer.Exit(repair_recordings(site))
+
+
+@database.command()
+def upgrade(site: SITE = HERE) -> None:
+    """Bring the database to this version's tables (the ledger does so too when it starts)."""
+    from app.log_commands import upgrade_database  # noqa: PLC0415
+
+    raise typer.Exit(upgrade_database(site))
 
 
 def main() -> None:

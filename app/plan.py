@@ -1,10 +1,12 @@
 """What `callwright serve` is about to do, as plain values: addresses to listen on, processes to start, words to say."""
 
+import fcntl
 import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +84,20 @@ class Plan:
         self.recordings.mkdir(parents=True, exist_ok=True)
         if len(os.fsencode(self.control_socket)) > SOCKET_PATH_BYTES:
             raise CannotStart(f"the path of the site is too long for UNIX sockets below it: {self.site}")
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Hold the site's lock (its folder of sockets): two servers on one journal would be two truths."""
+    with (run / "supervisor.pid").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CannotStart(f"this site is being served already (lock {lock.name})") from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
 
 
 def bind(listen: Listen) -> socket.socket:

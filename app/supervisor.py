@@ -33,7 +33,6 @@ tables have everything; each group has STOP_GRACE seconds before SIGKILL. A seco
 """
 
 import argparse
-import fcntl
 import math
 import os
 import selectors
@@ -45,7 +44,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.output import Output
-from app.plan import CannotStart, Plan, Spec, bind, bound, command, listening, processes, welcome
+from app.plan import CannotStart, Plan, Spec, bind, bound, command, listening, only_one, processes, welcome
 from app.processes import Process, Reports
 from kernel.clock import system_clock
 
@@ -168,29 +167,17 @@ class Supervisor:
         return self._stopping is not None and not any(process.running for process in self._processes)
 
 
-@contextmanager
-def only_one(plan: Plan) -> Iterator[None]:
-    """Hold the site's lock: two servers on one journal would be two truths."""
-    with (plan.run / "supervisor.pid").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise CannotStart(f"this site is being served already (lock {lock.name})") from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
 def serve(plan: Plan) -> None:
     """Bind, start, watch; returns after an orderly stop. Raises CannotStart."""
+    os.umask(0o077)  # journal, tables, recordings and sockets are the owner's alone; children inherit this
     plan.make_folders()
-    with only_one(plan):
+    with only_one(plan.run):
         sip_sockets = [(listen, bind(listen)) for listen in plan.sip]
         http_socket = bind(plan.http)
         plan = plan.with_ports([bound(s, listen) for listen, s in sip_sockets], bound(http_socket, plan.http))
         (plan.run / "listening.json").write_text(listening(plan))
         output = Output(plan.log / "callwright.log", sys.stdout.fileno())
+        output.say(f"Starting {plan.name} ({plan.site}).")
         alive, _held_open = os.pipe()
         sip = [(listen, s.fileno()) for listen, (_, s) in zip(plan.sip, sip_sockets, strict=True)]
 

@@ -18,21 +18,20 @@ class History(Protocol):
 
 
 class SqlHistory:
-    """url: SQLAlchemy's. The engine is made at the first question, so that start-up does not pay for it."""
+    """url: as events.store reads it. SQLAlchemy is loaded at the first question, not at start-up."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     async def call(self, call_id: str) -> list[CallEvent]:
         from sqlalchemy import exc, select  # noqa: PLC0415  (0.3 s of imports)
-        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
-        from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
+        from events.store import open_engine  # noqa: PLC0415
         from events.tables import events  # noqa: PLC0415
 
         columns = events.c.seq, events.c.at, events.c.type, events.c.body
         query = select(*columns).where(events.c.call == call_id).order_by(events.c.seq).limit(MAX_EVENTS)
-        engine = create_async_engine(self._url, poolclass=NullPool)
+        engine = open_engine(self._url, pooled=False)
         try:
             async with engine.connect() as connection:
                 rows = await connection.execute(query)

@@ -93,7 +93,12 @@ async def control_answers(control: Control) -> bool:
 async def serve(app: FastAPI, feed: Feed, sock: socket.socket) -> None:
     """Until SIGTERM. Raises JournalDamaged (in a group) when the log cannot be followed."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_GRACE, server_header=False
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STOP_GRACE,
+        server_header=False,
     )
     server = uvicorn.Server(config)
 
