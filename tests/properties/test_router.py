@@ -123,6 +123,11 @@ class RouterMachine(RuleBasedStateMachine):
         if names:
             self.agent_free_again(names[pick % len(names)], back)
 
+    @rule()
+    def ringing_agents_are_told_free_again(self) -> None:
+        for name in self.books.ringing.values():
+            assert self.tell(AgentFree(name, self.now)) == []
+
     @rule(pick=st.integers(0, 100), out=st.booleans(), working=st.booleans())
     def agent_goes(self, pick: int, out: bool, working: bool) -> None:
         if self.agents:
@@ -149,8 +154,16 @@ class RouterMachine(RuleBasedStateMachine):
         return self._waits
 
     def agent_free_again(self, name: AgentName, back: float = 0.0) -> None:
-        self.books.free[name] = self.now - back
-        self.tell(AgentFree(name, self.now - back))
+        """Of all calls that he may take the best is offered, in whichever pool it waits."""
+        since = self.now - back
+        idle = Idle(profile=self.agents[name], since=since)
+        before = dict(self.books.waiting)
+        best = min((before[call].rank for call in match(before.values(), [idle], QUEUES, self.now)), default=None)
+        self.books.free[name] = since
+        offers = [one for one in self.tell(AgentFree(name, since)) if isinstance(one, Offer)]
+        if best is not None:
+            [offer] = offers
+            assert before[offer.call].rank <= best
 
     def tell(self, event: RouterEvent) -> list[Decision]:
         self.waits.update(self.books.waiting)
