@@ -1,7 +1,7 @@
 """What the files of `config/` may say: one model a file, with defaults and limits. Times are seconds."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -118,8 +118,20 @@ class Callwright(Model):
 # --- trunks.yaml, skills.yaml, agents.yaml, queues.yaml, hours.yaml -------------------------------------------
 
 
+def _network(value: Any) -> Any:
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        hint = f"; did you mean '{ip_network(value, strict=False)}'?"
+    except ValueError:
+        hint = ""
+    raise ValueError(f"'{value}' is not a network such as '192.0.2.0/24' or '2001:db8::/32'{hint}")
+
+
 class Trunk(Model):
-    networks: list[IPv4Network | IPv6Network] = Field(min_length=1)
+    networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(min_length=1)
     """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000
 

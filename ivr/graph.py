@@ -44,7 +44,7 @@ def _label(flow: Flow, name: str) -> str:
 def _about(verb: Verb) -> str:
     if isinstance(verb, Enqueue):
         return verb.enqueue
-    return " ".join(use.name for use in verb.uses() if use.path[-1] in ("play", "hours", "goto", "say"))
+    return " ".join(use.name for use in verb.uses() if use.path[0] in ("play", "hours", "goto", "say"))
 
 
 def _edges(flow: Flow) -> list[tuple[str, str, str]]:

@@ -16,7 +16,8 @@ DEFAULT_CLIP_SECONDS = 4.0
 PATIENCE_SECONDS = 3600.0
 """A scripted caller hangs up then at the latest: a flow that never ends must not hang its test."""
 
-Keys = Mapping[float | str, str | Sequence[str]]
+Keys = Mapping[Any, str | Sequence[str]]
+"""By seconds (a number) or by prompt (text)."""
 
 
 class ScriptedCaller:

@@ -40,7 +40,8 @@ def _problem(kind: type[BaseModel], error: Mapping[str, Any], source: Source, at
         case "value_error" | "assertion_error":
             return source.problem(path, str(error["msg"]).split(", ", 1)[-1])
     message = str(error["msg"]).removeprefix("Input ")
-    return source.problem(path, f"'{name}': {message[:1].lower()}{message[1:]}, not {_shown(error['input'])}")
+    text = f"'{name}': {message[:1].lower()}{message[1:]}, not {_shown(error['input'])}"
+    return source.problem(path, text, key="[key]" in error["loc"])
 
 
 def _shown(value: Any) -> str:

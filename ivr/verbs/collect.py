@@ -5,7 +5,7 @@ from pydantic import Field, model_validator
 from engine.call import Why
 from ivr.model import Edge, Left, Use, Verb, next_edge
 from ivr.step import Step
-from ivr.verbs.fields import AttributeName, Prompts, Timeout, Tries
+from ivr.verbs.fields import AttributeName, Prompts, Timeout, Tries, prompt_uses
 
 Count = Annotated[int, Field(ge=1, le=32)]
 
@@ -41,8 +41,11 @@ class Collect(Verb):
         ]
 
     def uses(self) -> list[Use]:
-        named = {"collect": self.collect, "invalid": self.invalid or [], "silent": self.silent or []}
-        return [Use("prompt", name, (field,)) for field, names in named.items() for name in names]
+        return [
+            *prompt_uses("collect", self.collect),
+            *prompt_uses("invalid", self.invalid or []),
+            *prompt_uses("silent", self.silent or []),
+        ]
 
     def sets(self) -> dict[str, list[str]]:
         return {self.into: []}

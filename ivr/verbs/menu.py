@@ -5,7 +5,7 @@ from pydantic import BeforeValidator, Field
 from engine.call import Why
 from ivr.model import Edge, Left, Use, Verb
 from ivr.step import CHOICE, Step
-from ivr.verbs.fields import AttributeName, Prompts, Timeout, Tries
+from ivr.verbs.fields import AttributeName, Prompts, Timeout, Tries, prompt_uses
 from kernel.schema import Model
 from kernel.yamlsrc import YamlPath
 
@@ -44,8 +44,11 @@ class Menu(Verb):
         return out + [Edge(why, self.otherwise, ("otherwise",), "'otherwise'") for why in ("timeout", "invalid")]
 
     def uses(self) -> list[Use]:
-        named = {"menu": self.menu, "invalid": self.invalid or [], "silent": self.silent or []}
-        return [Use("prompt", name, (field,)) for field, names in named.items() for name in names]
+        return [
+            *prompt_uses("menu", self.menu),
+            *prompt_uses("invalid", self.invalid or []),
+            *prompt_uses("silent", self.silent or []),
+        ]
 
     def templates(self) -> list[tuple[str, YamlPath]]:
         out: list[tuple[str, YamlPath]] = []

@@ -1,6 +1,6 @@
 from ivr.model import Edge, Left, Use, Verb, next_edge
 from ivr.step import Step
-from ivr.verbs.fields import Prompts
+from ivr.verbs.fields import Prompts, prompt_uses
 
 
 class Play(Verb):
@@ -14,7 +14,7 @@ class Play(Verb):
         return [next_edge(self.next)]
 
     def uses(self) -> list[Use]:
-        return [Use("prompt", name, ("play",)) for name in self.play]
+        return prompt_uses("play", self.play)
 
     async def run(self, step: Step) -> Left:
         await step.play(self.play, barge_in=self.barge_in)

@@ -14,7 +14,7 @@ from ivr.load import load_flow
 from ivr.model import Flow
 from ivr.ports import Ports, QueuePort
 from ivr.prompts import PromptBook
-from ivr.testing import Keys, RecordingQueue, ScriptedCaller
+from ivr.testing import PATIENCE_SECONDS, Keys, RecordingQueue, ScriptedCaller
 from kernel.clock import Clock
 from kernel.virtual import run
 from kernel.yamlsrc import parse
@@ -36,10 +36,10 @@ def flow(text: str, name: str = "main") -> Flow:
 class Bench:
     """One scripted call through a flow; afterwards its trace, its events and what the queue was asked."""
 
-    def __init__(self, flows: Mapping[str, Flow], keys: Keys | None = None, **caller: float) -> None:
+    def __init__(self, flows: Mapping[str, Flow], keys: Keys | None = None, hang_up: float = PATIENCE_SECONDS) -> None:
         self.flows = flows
         self.keys = keys
-        self.options = caller
+        self.hang_up = hang_up
         self.events: list[Event] = []
         self.queue: QueuePort = RecordingQueue()
         self.at = TEN
@@ -56,7 +56,7 @@ class Bench:
             prompts=NO_PROMPTS,
             calendars={"office": OFFICE},
         )
-        caller = ScriptedCaller(self.keys, emit=self.events.append, prompts=NO_PROMPTS, **self.options)
+        caller = ScriptedCaller(self.keys, emit=self.events.append, prompts=NO_PROMPTS, hang_up=self.hang_up)
         await caller.drive(Interpreter(self.flows, ports).run(name, caller))
         return caller
 
@@ -64,5 +64,5 @@ class Bench:
         return [event for event in self.events if isinstance(event, kinds)]
 
 
-def trace(text: str, keys: Keys | None = None, **caller: float) -> list[str]:
-    return Bench({"main": flow(text)}, keys, **caller).call().trace
+def trace(text: str, keys: Keys | None = None) -> list[str]:
+    return Bench({"main": flow(text)}, keys).call().trace

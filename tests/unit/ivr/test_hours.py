@@ -62,9 +62,7 @@ def test_the_nights_of_the_change(zone: ZoneInfo, first: str, hours: str, expect
 
 
 def test_a_night_shift_belongs_to_the_day_on_which_it_begins() -> None:
-    weekly = [()] * 7
-    weekly[4] = parse_day("22:00-06:00")  # type: ignore[call-overload]
-    calendar = Calendar(SHANGHAI, tuple(weekly))
+    calendar = Calendar(SHANGHAI, tuple(parse_day("22:00-06:00" if day == 4 else "closed") for day in range(7)))
     friday = date(2026, 10, 16)
     assert friday.weekday() == 4
     assert open_minutes(calendar, "2026-10-16 14:00", 8) == 8 * 60  # Friday 22:00 to Saturday 06:00
@@ -140,7 +138,9 @@ def test_wrong_hours_are_explained(text: str, message: str) -> None:
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("text", ["2026-13-01", "2026-02-30", "2026-10-02..2026-10-01", "tomorrow", "2026-01-01..2028-01-01"])
+@pytest.mark.parametrize(
+    "text", ["2026-13-01", "2026-02-30", "2026-10-02..2026-10-01", "tomorrow", "2026-01-01..2028-01-01"]
+)
 def test_wrong_dates_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'"):
         parse_dates(text)

@@ -53,7 +53,12 @@ def test_digits() -> None:
         (1, -1, "queue_next", "queue_next"),
         (3, -1, "queue_you_are n3 queue_place", "queue_you_are n3 queue_place"),
         (1, 20, "queue_next wait_under_one", "queue_next wait_under_one"),
-        (2, 60, "queue_you_are n2 queue_place wait_about n1 minutes", "queue_you_are n2 queue_place wait_about n1 minute"),
+        (
+            2,
+            60,
+            "queue_you_are n2 queue_place wait_about n1 minutes",
+            "queue_you_are n2 queue_place wait_about n1 minute",
+        ),
         (1, 61, "queue_next wait_about liang minutes", "queue_next wait_about n2 minutes"),
         (1, 1800, "queue_next wait_about n30 minutes", "queue_next wait_about n30 minutes"),
         (1, 1801, "queue_next wait_long", "queue_next wait_long"),

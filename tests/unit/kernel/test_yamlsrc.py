@@ -46,7 +46,7 @@ def test_keys_are_text_as_written() -> None:
 
 
 def test_places_of_values_and_keys() -> None:
-    source = parse("a: 1\nb:\n  - x\n  - {y: z}\n".encode(), "t.yaml").source
+    source = parse(b"a: 1\nb:\n  - x\n  - {y: z}\n", "t.yaml").source
     assert source.place(("a",)) == (1, 4)
     assert source.place(("a",), key=True) == (1, 1)
     assert source.place(("b", 1, "y")) == (4, 9)
@@ -114,9 +114,7 @@ def test_nothing_is_nothing() -> None:
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     document = read(tmp_path / "x.yaml", "config/x.yaml")
-    assert [str(p) for p in document.problems] == [
-        "config/x.yaml:1:1: cannot read the file: No such file or directory"
-    ]
+    assert [str(p) for p in document.problems] == ["config/x.yaml:1:1: cannot read the file: No such file or directory"]
 
 
 def test_too_large_is_refused_unread() -> None:
