@@ -9,7 +9,7 @@ from engine.sip.registrar import Binding, Change, Refreshed, Registered, Registr
 from events.types import Event, PhoneRefreshed, PhoneRegistered, PhoneUnregistered
 
 PhoneChanged = Callable[[str, bool], None]
-"""(address of record, has any binding now)"""
+"""(address of record, has any binding now). Called for a refresh too: it proves that the phone lives."""
 
 
 class Registration:
@@ -73,6 +73,7 @@ class Registration:
                     self._changed(aor, True)
                 case Refreshed():
                     self._emit(PhoneRefreshed(aor=aor, contact=contact, expires=left))
+                    self._changed(aor, True)
                 case _:
                     self._emit(PhoneUnregistered(aor=aor, contact=contact, why=change.why))
                     if not self._registrar.contacts(aor, now):

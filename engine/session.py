@@ -57,6 +57,7 @@ class LiveCall(LegListener):
         self._barging = False
         self._music: str | None = None
         self._bridge: Bridge | None = None
+        self._last_bridge: BridgeEnd | None = None
         self._legs = 1
         self._talked = 0.0
         self._recordings = 0
@@ -93,6 +94,10 @@ class LiveCall(LegListener):
     @property
     def attributes(self) -> dict[str, str]:
         return self._attributes
+
+    @property
+    def last_bridge(self) -> BridgeEnd | None:
+        return self._last_bridge
 
     def set_attribute(self, name: str, value: str) -> None:
         self._attributes[name] = value
@@ -185,7 +190,7 @@ class LiveCall(LegListener):
             raise
         finally:
             self._bridge = None
-            end = bridge.stop(ended_by)
+            end = self._last_bridge = bridge.stop(ended_by)
             self._talked += end.talked
             if record and self._leg.has_media:
                 self._leg.plane.stop_recording(self._leg.port)

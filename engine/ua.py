@@ -123,6 +123,9 @@ class UserAgent:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pumping = False
+        self.quiet = asyncio.Event()
+        """Set while there is no call."""
+        self.quiet.set()
         self.draining = False
         """Refuse new calls: an orderly stop has begun."""
         self._received: Counter[str] = Counter()
@@ -195,6 +198,8 @@ class UserAgent:
 
     def call_gone(self, call: LiveCall) -> None:
         self.calls.pop(call.id, None)
+        if not self.calls:
+            self.quiet.set()
         self._admission.released(call.trunk)
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -368,6 +373,7 @@ class UserAgent:
             self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
         )
         self.calls[call_id] = call
+        self.quiet.clear()
         self._invites[key] = leg
         leg.ended.add_done_callback(partial(self._forget_invite, key))
         self._admission.taken(admitted.trunk)

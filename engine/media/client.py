@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from engine.media import protocol
 from engine.media.plane import MediaEvent, PlaneError, PlayId, PortId, Remote
@@ -127,8 +128,7 @@ class PlaneClient(asyncio.Protocol):
             self._transport.write(protocol.encode(batch))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

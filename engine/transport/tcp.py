@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 from engine.sip.flow import Flow
 from engine.sip.framing import FramingError, KeepAlive, StreamFramer
@@ -94,16 +95,15 @@ class _Connection(asyncio.Protocol):
         self._unproven: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=UNSENT_LIMIT)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport.set_write_buffer_limits(high=UNSENT_LIMIT)
         remote = plain(transport.get_extra_info("peername") or ("", 0))
         number = self._owner._admit(self, remote[0])
         if number == 0:
-            transport.abort()
+            self._transport.abort()
             return
         self._flow = Flow("tcp", plain(transport.get_extra_info("sockname")), remote, number)
-        self._unproven = asyncio.get_running_loop().call_later(FIRST_MESSAGE_WITHIN, transport.abort)
+        self._unproven = asyncio.get_running_loop().call_later(FIRST_MESSAGE_WITHIN, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         if self._flow is None or self._transport is None:

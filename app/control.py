@@ -1,0 +1,82 @@
+"""The control process: `python -m app.control --site DIR …` (arguments and report socket: app/supervisor.py)."""
+
+import argparse
+import asyncio
+import random
+import signal
+import socket
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvloop
+
+from app.logs import configure_logs
+from app.settings import load
+from app.transports import parse_sip_socket
+from app.wiring import Control, Inputs
+from events.types import ProcessExited, ProcessStarted
+from kernel.clock import system_clock
+from kernel.ids import system_ids
+
+log = structlog.get_logger()
+
+STOP_WITHIN = 5.0
+"""Seconds for the last words of the calls that an orderly stop ends."""
+REPORT_LINE_BYTES = 65_536
+
+
+async def serve(site: Path, inputs: Inputs, report_fd: int) -> None:
+    """Run until SIGTERM or SIGINT, or until the supervisor's report socket ends."""
+    loop = asyncio.get_running_loop()
+    control = Control(load(site), inputs, system_clock(), system_ids(), random.SystemRandom().random)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await control.start()
+    reports = asyncio.create_task(_reports(report_fd, control)) if report_fd >= 0 else None
+    await stop.wait()
+    await control.stop("stop", STOP_WITHIN)
+    if reports is not None:
+        reports.cancel()
+
+
+async def _reports(fd: int, control: Control) -> None:
+    """Say that we are ready; journal what the supervisor tells, and say so."""
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd), limit=REPORT_LINE_BYTES)
+    writer.write(b'{"type":"ready"}\n')
+    noted = 0
+    while line := await reader.readline():
+        try:
+            control.emit(msgspec.json.decode(line, type=ProcessStarted | ProcessExited))
+        except msgspec.DecodeError as error:
+            log.error("bad report from the supervisor", error=str(error))
+        noted += 1
+        writer.write(b'{"type":"noted","count":%d}\n' % noted)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="app.control")
+    parser.add_argument("--site", type=Path, required=True)
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--control-socket", type=Path, required=True)
+    parser.add_argument("--media", action="append", default=[], metavar="NAME=SOCKET")
+    parser.add_argument("--sip", action="append", default=[], type=parse_sip_socket, metavar="TRANSPORT:HOST:PORT=FD")
+    parser.add_argument("--report-fd", type=int, default=-1)
+    given = parser.parse_args(arguments)
+    configure_logs()
+    inputs = Inputs(
+        journal=given.journal,
+        control_socket=given.control_socket,
+        media={name: Path(path) for name, _, path in (item.partition("=") for item in given.media)},
+        sip=given.sip,
+        version=version("callwright"),
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(given.site, inputs, given.report_fd))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

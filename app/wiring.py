@@ -1,0 +1,353 @@
+"""The control process put together: the one place that knows which part meets which."""
+
+import asyncio
+import os
+import resource
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from acd.feature_codes import FeatureCodes
+from acd.routing.model import AgentProfile, Queue
+from acd.service import AcdService
+from app.control_socket import ControlServer, Refused
+from app.medias import Medias
+from app.settings import Site
+from app.status import site_names, snapshot
+from app.transports import SipSocket, Transports
+from engine.admission import Admission, Trunk
+from engine.authentication import Authenticator
+from engine.call import Call
+from engine.line import LineSettings
+from engine.media.plane import Codec, MediaEvent, Plane
+from engine.outbox import Outbox
+from engine.registration import Registration
+from engine.session import App, LiveCall
+from engine.sip.digest import ALGORITHMS, Nonces, ha1
+from engine.sip.registrar import Registrar
+from engine.ua import Parts, UaSettings, UserAgent
+from events.closing import closing
+from events.fold import LiveState
+from events.journal import Journal, JournalFull, read
+from events.types import ControlReported, ControlStarted, ControlStopped, Event
+from ivr.interpreter import Interpreter
+from ivr.ports import Ports, QueueResult
+from ivr.speech import position_clips
+from kernel.clock import Clock
+from kernel.ids import AgentName, Ids, QueueName
+
+log = structlog.get_logger()
+
+FEATURE_PREFIX = "*"
+REPORT_EVERY = 5.0
+"""Seconds between two reports of SIP counts and of our own health."""
+LAG_EVERY = 0.1
+"""Seconds between two looks at how late the loop is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the command line of the control process says."""
+
+    journal: Path
+    control_socket: Path
+    media: Mapping[str, Path]
+    sip: Sequence[SipSocket]
+    version: str
+
+
+class Control:
+    """All of a control process between its command line and its sockets. `start`, then `stop`; both once."""
+
+    def __init__(self, site: Site, inputs: Inputs, clock: Clock, ids: Ids, chance: Callable[[], float]) -> None:
+        loop = asyncio.get_running_loop()
+        self._site = site
+        self._inputs = inputs
+        self._clock = clock
+        self._journal = Journal.open(inputs.journal, clock)
+        self.live = LiveState()
+        self._past = list(read(inputs.journal))
+        for record in self._past:
+            self.live.apply(record)
+        self._journal.subscribe(self.live.apply)
+        self._outbox = Outbox(self._commit, loop.call_soon)
+        self._full = False
+        self._transports = Transports()
+        self._acd = AcdService(
+            _queues(site), _agents(site), emit=self.emit, clock=clock, ids=ids, announcer=_announcer(site)
+        )
+        self._medias = Medias(
+            dict(inputs.media),
+            site.prompts.all_paths(),
+            emit=self.emit,
+            event=self._media_event,
+            lost=self._media_lost,
+        )
+        self._ua = self._user_agent(clock, ids, chance)
+        self._server = ControlServer(inputs.control_socket, {"status": self._status, "agent": self._agent})
+        self._timers: list[asyncio.TimerHandle] = []
+        self._lag_ms = 0.0
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when calls are answered."""
+        await self._medias.start()
+        self.emit(ControlStarted(version=self._inputs.version, config=self._site.version, recovered_calls=0))
+        for event in closing(self.live):
+            self.emit(event)
+        self._acd.restore(self._past)
+        self._past.clear()
+        await self._server.start()
+        await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
+        self._report()
+        self._measure_lag(asyncio.get_running_loop().time())
+        self._outbox.release()
+
+    async def stop(self, reason: str, within: float) -> None:
+        """End all calls, tell the log, close everything. `within`: seconds for the calls' last words."""
+        self._ua.draining = True
+        self._acd.close()
+        self._ua.hangup_all(reason)
+        try:
+            async with asyncio.timeout(within):
+                await self._ua.quiet.wait()
+        except TimeoutError:
+            log.warning("calls did not end in time", left=len(self._ua.calls))
+        for timer in self._timers:
+            timer.cancel()
+        self._ua.report()
+        await self._server.close()
+        await self._medias.close()
+        self.emit(ControlStopped(reason=reason))
+        self._outbox.release()
+        self._transports.close()
+        self._journal.close()
+
+    def emit(self, event: Event) -> None:
+        """Append to the journal; written before any effect of this loop iteration leaves."""
+        try:
+            self._journal.append(event)
+        except JournalFull:
+            log.critical("event lost: the disk is full and so is our memory for events", event=type(event).__name__)
+        self._outbox.wake()
+
+    def _commit(self) -> None:
+        try:
+            self._journal.commit()
+        except JournalFull as error:
+            if not self._full:
+                log.critical("journal cannot be written; events wait in memory", error=str(error))
+            self._full = True
+            return
+        if self._full:
+            log.info("journal is written again")
+            self._full = False
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+
+    def _user_agent(self, clock: Clock, ids: Ids, chance: Callable[[], float]) -> UserAgent:
+        site, main = self._site, self._site.main
+        authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, _secrets(site), self.emit, ids.token)
+        registrar = Registrar(min_expires=main.sip.registration_min, max_expires=main.sip.registration_max)
+        trunks = [Trunk(name=n, networks=tuple(t.networks), max_calls=t.max_calls) for n, t in site.trunks.items()]
+        interpreter = Interpreter(
+            site.flows,
+            Ports(
+                emit=self.emit,
+                queue=_QueuePort(self._acd),
+                clock=clock,
+                prompts=site.prompts,
+                calendars=site.calendars,
+            ),
+        )
+        codes = FeatureCodes(self._acd, partial(_code_clips, site))
+        return UserAgent(
+            UaSettings(
+                line=LineSettings(
+                    domain=main.domain,
+                    codecs=tuple(Codec(name) for name in main.media.codecs),
+                    ptime_ms=main.media.ptime_ms,
+                    rtp_timeout=main.media.rtp_timeout,
+                    media_host=main.media.host,
+                    media_advertise=main.media.advertise,
+                    sip_advertise=main.sip.advertise,
+                ),
+                music=site.music(),
+                max_calls=main.sip.max_calls,
+            ),
+            Parts(
+                clock=clock,
+                ids=ids,
+                chance=chance,
+                emit=self.emit,
+                outbox=self._outbox,
+                send=self._transports.send,
+                flow_to=self._transports.flow_to,
+                planes=self._medias,
+                registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
+                admission=Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX),
+                dialplan=_Dialplan(main.numbers, interpreter, codes),
+            ),
+        )
+
+    def _media_event(self, plane: Plane, event: MediaEvent) -> None:
+        self._ua.media_event(plane, event)
+
+    def _media_lost(self, plane: Plane) -> None:
+        self._ua.media_lost(plane)
+
+    def _phone_changed(self, aor: str, present: bool) -> None:
+        if present:
+            self._acd.phone_registered(aor)
+        else:
+            self._acd.phone_unregistered(aor)
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    async def _status(self, _: Mapping[str, Any]) -> Any:
+        return snapshot(self.live, site_names(self._site), self._clock.wall())
+
+    async def _agent(self, request: Mapping[str, Any]) -> Any:
+        try:
+            result = self._acd.agent_command(
+                str(request["agent"]), str(request["command"]), str(request.get("reason", "")), str(request["via"])
+            )
+        except ValueError as error:
+            raise Refused(str(error)) from error
+        if not result.ok:
+            raise Refused(result.text)
+        return result.text
+
+    # --- health ---------------------------------------------------------------------------------------------------
+
+    def _measure_lag(self, due: float) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._lag_ms = max(self._lag_ms, (now - due) * 1000)
+        self._later(LAG_EVERY, partial(self._measure_lag, now + LAG_EVERY))
+
+    def _report(self) -> None:
+        self._ua.report()
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        self.emit(
+            ControlReported(
+                calls=len(self._ua.calls),
+                loop_lag_ms=round(self._lag_ms, 2),
+                journal_bytes=self._journal.bytes,
+                unsynced_ms_max=round(self._journal.take_unsynced_ms_max(), 1),
+                cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
+                memory_bytes=_resident_bytes(),
+            )
+        )
+        self._lag_ms = 0.0
+        self._later(REPORT_EVERY, self._report)
+
+    def _later(self, delay: float, do: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers = [timer for timer in self._timers if timer.when() > loop.time() and not timer.cancelled()]
+        self._timers.append(loop.call_later(delay, do))
+
+
+class _Dialplan:
+    """Numbers to flows for everybody, feature codes for our own phones."""
+
+    def __init__(self, numbers: Mapping[str, str], interpreter: Interpreter, codes: FeatureCodes) -> None:
+        self._numbers = numbers
+        self._interpreter = interpreter
+        self._codes = codes
+
+    def route(self, dialled: str, phone: str) -> App | None:
+        flow = self._numbers.get(dialled)
+        if flow is not None:
+            return partial(self._interpreter.run, flow)
+        if phone and dialled.startswith(FEATURE_PREFIX):
+            return self._code
+        return None
+
+    async def _code(self, call: LiveCall) -> None:
+        await self._codes.run(call)
+
+
+class _QueuePort:
+    """The ACD in the IVR's words."""
+
+    def __init__(self, acd: AcdService) -> None:
+        self._acd = acd
+
+    async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
+        result = await self._acd.enqueue(call, queue, skills=skills, priority=priority)
+        return QueueResult(result.outcome.value, result.digit)
+
+
+def _queues(site: Site) -> Iterable[Queue]:
+    for name, queue in site.queues.items():
+        yield Queue(
+            name=QueueName(name),
+            label=queue.display,
+            skills=queue.skills,
+            priority=queue.priority,
+            ring_for=queue.ring_for,
+            wrap_up=queue.wrap_up,
+            max_wait=queue.max_wait,
+            max_calls=queue.max_calls,
+            announce_first=queue.announce.first,
+            announce_every=queue.announce.every,
+            music=site.music(name),
+            exit_keys=queue.exit_keys,
+            service_level=queue.service_level,
+        )
+
+
+def _agents(site: Site) -> Iterable[AgentProfile]:
+    for name, agent in site.agents.items():
+        yield AgentProfile(
+            name=AgentName(name),
+            aor=agent.user,
+            display=agent.display,
+            skills=agent.skills,
+            queues=None if agent.queues is None else frozenset(QueueName(queue) for queue in agent.queues),
+            wrap_up=agent.wrap_up,
+            not_ready_reasons=site.not_ready_reasons,
+        )
+
+
+def _secrets(site: Site) -> dict[str, dict[str, str]]:
+    """User → algorithm → HA1."""
+    secrets: dict[str, dict[str, str]] = {}
+    for agent in site.agents.values():
+        if agent.password is not None:
+            password = agent.password.get_secret_value()
+            secrets[agent.user] = {name: ha1(agent.user, site.main.domain, password, name) for name in ALGORITHMS}
+        elif agent.ha1 is not None:
+            given = {"MD5": agent.ha1.md5, "SHA-256": agent.ha1.sha256}
+            secrets[agent.user] = {name: value for name, value in given.items() if value}
+    return secrets
+
+
+def _domains(site: Site) -> frozenset[str]:
+    """Hosts that mean us in a From header: a call that names one of our phones there must prove it."""
+    listened = {listen.host.lower() for listen in site.main.sip.listen}
+    return frozenset({site.main.domain.lower(), site.main.sip.advertise.lower(), *listened} - {""})
+
+
+def _announcer(site: Site) -> Callable[[Call, int, float], Sequence[str]]:
+    def announce(call: Call, position: int, wait: float) -> Sequence[str]:
+        language = call.attributes.get("language", site.main.languages[0])
+        return site.prompts.paths(position_clips(language, position, wait))
+
+    return announce
+
+
+def _code_clips(site: Site, prompt: str) -> Sequence[str]:
+    """A feature code's confirmation, in each of the site's languages."""
+    return site.prompts.spoken([prompt], site.main.languages)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
