@@ -7,7 +7,7 @@ SITE   ?= .
 FIGURES ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
-BUILD  := pyproject.toml $(wildcard setup.py) $(wildcard engine/media/native/*.pyx) $(wildcard engine/media/native/*.pxd) \
+BUILD  := pyproject.toml $(wildcard setup.py) $(wildcard engine/media/native/*.pyx) $(wildcard engine/media/native/*.px[di]) \
           $(wildcard engine/media/native/*.h)
 # Debian package and a command of it: what the tests need beside Python.
 DEBIAN := sip-tester:sipp postgresql:initdb

@@ -83,8 +83,8 @@ def _documented(node: ast.ClassDef) -> Iterator[tuple[str, ast.stmt, str]]:
         )
         if isinstance(target, ast.Name):
             words = after.value if isinstance(after, ast.Expr) else None
-            text = words.value if isinstance(words, ast.Constant) else ""
-            yield target.id, item, _line(str(text)).replace("|", "\\|")
+            text = words.value if isinstance(words, ast.Constant) and isinstance(words.value, str) else ""
+            yield target.id, item, _line(text).replace("|", "\\|")
 
 
 def _line(text: str) -> str:
