@@ -65,7 +65,7 @@ def _kind(node: ast.ClassDef) -> str:
     rows = [
         f"- `{item.value.value}`{': ' if text else ''}{text}"
         for _, item, text in _documented(node)
-        if isinstance(item, ast.Assign) and isinstance(item.value, ast.Constant)
+        if isinstance(item, ast.Assign) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
     ]
     words = ast.get_docstring(node)
     return f"\n## Values of {node.name}\n\n" + (f"{_line(words)}\n\n" if words else "") + "\n".join(rows) + "\n"
