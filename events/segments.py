@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from events.codec import BadLine, head
+from events.codec import BadLine, decode, head
 
 MAX_LINE = 1 << 20
 """Longest line, in bytes. `Journal.append` refuses more, so one read of this size always meets a newline."""
+_DOUBTED = 8 << 20
+"""Bytes at the end of the last segment that are read back wholly at start, event by event; before them, far older than
+the last sync, it is enough that lines are JSON and their numbers follow each other."""
 _SUFFIX = ".jsonl"
 
 
@@ -79,9 +82,12 @@ def recover(directory: Path) -> Recovery:
 def _scan(path: Path, seq: int, at: float) -> tuple[int, float, int]:
     """seq and at of the last line of the good prefix, and its length in bytes."""
     good = 0
+    doubted = path.stat().st_size - _DOUBTED
     for offset, line in lines(path):
         try:
             number, when = head(line)
+            if offset >= doubted:
+                decode(line)
         except BadLine:
             break
         if number != seq + 1 or not line.endswith(b"\n"):

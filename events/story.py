@@ -28,9 +28,9 @@ def story(records: Iterable[Recorded]) -> list[Line]:
         kind, body = event_type(record.event), _safe(fields(record.event))
         if "leg" in body:
             body["leg"] = _leg(body["leg"])
-        who, what = _LINES.get(kind, ("", f"{kind} {body}"))
+        who, what = _LINES.get(kind, ("", ""))
         text = what(body) if callable(what) else what.format_map(body)
-        lines.append(Line(record.at - began, who.format_map(body), text))
+        lines.append(Line(record.at - began, who.format_map(body), text or f"{kind} {body}"))
     return lines
 
 
