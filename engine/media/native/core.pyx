@@ -322,6 +322,7 @@ cdef class NativeCore:
 
     def step(self, int64_t now):
         cdef Media *m = self.m
+        wake(m.command_fd)  # at least one more turn, in which sockets opened by the first are read
         with nogil:
             while turn(m, now, 0) > 0:
                 pass

@@ -115,7 +115,7 @@ cdef void play_packet(Media *m, Leg *leg, uint32_t ptime_ms) noexcept nogil:
     leg.played += got
     if got < size:
         memset(payload + got, silence_of(leg.far.codec), size - got)
-    if leg.key_sending or not may_send(leg) or m.tick - leg.play_next > CATCH_UP_MS:
+    if leg.key_sending or not may_send(leg) or m.now_ms - leg.play_next > CATCH_UP_MS:
         leg.source = NOTHING if leg.source == CLIPS else leg.source
         return
     stamp = leg.sent_timestamp + leg.sent_length

@@ -109,7 +109,7 @@ cdef enum:
     HEAD = 12                # RTP header
     RING = 16384             # samples a channel of a recording: 2 s
     LONGEST_RECORDING = 0x3FFFFFE0  # frames: what a WAV header can say
-    HOLD_BACK = 1600         # samples: how late a packet may be and still find its place in a recording
+    HOLD_BACK = 4000         # samples: how late a packet may be and still find its place in a recording
     OUT_OF_PLACE = 10        # packets in a row outside of that window: the source's clock has jumped
     DRAIN = 4096             # frames of one write
     LATCH_MS = 10000

@@ -1,0 +1,227 @@
+"""The media plane, slow and obvious: what native/core.pyx must do, in Python over the definitions of engine.rtp.
+
+For tests only (about a hundred streams a core). It runs by `step` alone; nothing here reads a clock."""
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.media import wav
+from engine.media.core import Far, Told
+from engine.media.reference_leg import VISIT_MS, Leg, Port
+from engine.media.reference_recording import Recording
+
+Events = list[tuple[int, int, Any, int, float]]
+
+
+class ReferenceCore:
+    """A `engine.media.core.Core`."""
+
+    def __init__(self, *, ports: int) -> None:
+        self._read, self._write = os.pipe()
+        self._free = list(range(ports - 1, -1, -1))
+        self._generation = [0] * ports
+        self._legs: dict[int, Leg] = {}
+        self._clips: list[dict[str, bytes]] = []
+        self._commands: deque[Callable[[], None]] = deque()
+        self._events: Events = []
+        self._closing: list[int] = []
+        self._stats: dict[int, dict[str, Any]] = {}
+        self._recordings: dict[int, Recording] = {}
+        self._tokens = 0
+        self._now = 0
+        self._tick: int | None = None
+        self._dropped = 0
+
+    def __del__(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+    @property
+    def event_fd(self) -> int:
+        return self._read
+
+    # --- commands ---
+
+    def attach(self, rtp_fd: int, rtcp_fd: int, *, family: int, timeout_ms: int, identity: bytes) -> int:
+        if not self._free:
+            raise RuntimeError("no free port")
+        slot = self._free.pop()
+        self._generation[slot] = self._generation[slot] % 0x7FFF + 1
+        port = Port(self._generation[slot] << 16 | slot, family, timeout_ms, identity)
+        sockets = (socket.socket(fileno=rtp_fd), socket.socket(fileno=rtcp_fd))
+        leg = Leg(port, sockets, self._clips, self._tell)
+        self._do(lambda: self._open(leg))
+        return port.id
+
+    def _open(self, leg: Leg) -> None:
+        self._legs[leg.port.id] = leg
+        leg.opened(self._now)
+
+    def connect(self, port: int, far: Far) -> None:
+        self._on(port, lambda leg: leg.connect(far, self._now))
+
+    def add_clip(self, pcmu: bytes, pcma: bytes) -> int:
+        self._clips.append({"PCMU": pcmu, "PCMA": pcma})
+        return len(self._clips) - 1
+
+    def play(
+        self, port: int, play: int, clips: Sequence[int], loop: bool, barge_in: bool, failed: bool = False
+    ) -> None:
+        def run() -> None:
+            leg = self._legs.get(port)
+            if leg is None:
+                self._tell((Told.PLAY_DONE, port, play, 0, 0.0))
+            else:
+                leg.sender.play(play, list(clips), loop, barge_in, failed, self._tick or 0)
+
+        self._do(run)
+
+    def stop(self, port: int) -> None:
+        self._on(port, lambda leg: leg.sender.end_play(False))
+
+    def bridge(self, a: int, b: int) -> None:
+        def run() -> None:
+            left, right = self._legs.get(a), self._legs.get(b)
+            if left is not None and right is not None and left is not right:
+                left.part()
+                right.part()
+                left.peer, right.peer = right, left
+
+        self._do(run)
+
+    def unbridge(self, port: int) -> None:
+        self._on(port, Leg.part)
+
+    def record(self, left: int, right: int, fd: int) -> int:
+        self._tokens += 1
+        token = self._tokens
+        self._do(lambda: self._record(token, left, right, fd))
+        return token
+
+    def _record(self, token: int, left: int, right: int, fd: int) -> None:
+        legs = self._legs.get(left), self._legs.get(right)
+        if legs[0] is None or legs[1] is None or legs[0] is legs[1]:
+            os.close(fd)
+            self._tell((Told.RECORDING_DONE, left, token, 0, 0.0))
+            return
+        self._recordings[token] = recording = Recording(token, left, right, fd, self._now)
+        for side, leg in enumerate(legs):
+            assert leg is not None
+            self._end_recording(leg)
+            leg.recording, leg.side = recording, side
+
+    def stop_recording(self, left: int) -> None:
+        self._on(left, self._end_recording)
+
+    def _end_recording(self, leg: Leg) -> None:
+        recording = leg.recording
+        if recording is not None:
+            recording.end(self._now)
+            for other in self._legs.values():
+                if other.recording is recording:
+                    other.recording = None
+
+    def send_dtmf(self, port: int, event: int, duration_ms: int) -> None:
+        self._on(port, lambda leg: leg.sender.queue_key(event, duration_ms))
+
+    def close(self, port: int) -> None:
+        self._on(port, self._close)
+
+    def _close(self, leg: Leg) -> None:
+        leg.sender.end_play(False)
+        leg.part()
+        self._end_recording(leg)
+        leg.close()
+        del self._legs[leg.port.id]
+        self._stats[leg.port.id] = leg.stats()
+        self._closing.append(leg.port.id)
+
+    def _do(self, command: Callable[[], None]) -> None:
+        self._commands.append(command)
+
+    def _on(self, port: int, command: Callable[[Leg], None]) -> None:
+        def run() -> None:
+            if (leg := self._legs.get(port)) is not None:
+                command(leg)
+
+        self._do(run)
+
+    def kick(self) -> None:
+        """Nothing to do: `step` looks."""
+
+    # --- events and numbers ---
+
+    def _tell(self, event: tuple[int, int, Any, int, float]) -> None:
+        if not self._events:
+            os.write(self._write, b"!")
+        self._events.append(event)
+
+    def poll(self) -> Events:
+        events, self._events = self._events, []
+        if events:
+            os.read(self._read, 1)
+        self._free += [port & 0xFFFF for kind, port, *_ in events if kind == Told.PORT_CLOSED]
+        return events
+
+    def stats(self, port: int) -> dict[str, Any]:
+        leg = self._legs.get(port)
+        return self._stats[port] if leg is None else leg.stats()
+
+    def health(self) -> dict[str, Any]:
+        legs = list(self._legs.values())
+        stats = [leg.stats() for leg in legs] + list(self._stats.values())
+        return {
+            "ports": len(legs) + len(self._closing),
+            "bridged": sum(leg.peer is not None for leg in legs) // 2,
+            "recording": len(self._recordings),
+            "playing": sum(leg.sender.playing for leg in legs),
+            "packets_received": sum(one["packets_received"] for one in stats),
+            "packets_sent": sum(one["packets_sent"] for one in stats),
+            "packets_dropped": self._dropped + sum(leg.dropped for leg in legs),
+            "strangers": sum(one["strangers"] for one in stats),
+            "recording_overruns": 0,
+            "event_overruns": 0,
+            "late_ms_max": 0.0,
+        }
+
+    # --- running ---
+
+    def step(self, now: int) -> None:
+        self._now = now
+        if self._tick is None or not self._legs:
+            self._tick = now // 1_000_000
+        while self._commands:
+            self._commands.popleft()()
+        for leg in list(self._legs.values()):
+            leg.receive(now)
+        while self._tick < now // 1_000_000:
+            self._tick += 1
+            self._visit(self._tick)
+
+    def _visit(self, tick: int) -> None:
+        for leg in sorted(self._legs.values(), key=lambda leg: leg.slot):
+            if leg.slot % VISIT_MS == tick % VISIT_MS:
+                leg.visit(tick, self._now)
+        for token, recording in list(self._recordings.items()):
+            recording.advance(self._now)
+            if recording.written:
+                lost, seconds = recording.lost, recording.length / wav.RATE
+                self._tell((Told.RECORDING_DONE, recording.left, token, lost, seconds))
+                del self._recordings[token]
+        busy = {port for recording in self._recordings.values() for port in (recording.left, recording.right)}
+        for port in [port for port in self._closing if port not in busy]:
+            self._closing.remove(port)
+            self._tell((Told.PORT_CLOSED, port, self._stats[port], 0, 0.0))
+
+    def drain(self) -> None:
+        for recording in self._recordings.values():
+            if recording.ended and not recording.written:
+                frames = np.stack(recording.pcm(), axis=1).astype("<i2").tobytes()
+                os.pwrite(recording.fd, wav.header(recording.length) + frames, 0)
+                os.close(recording.fd)
+                recording.written = True
