@@ -29,7 +29,8 @@ Facts not noted when control dies are sent again to the next one, so one may be 
 
 A process that dies is started again at once, then after 0.5 s doubling to 30 s while it goes on dying (app/backoff.py).
 SIGTERM or SIGINT stops all: control first (it ends the calls), then web and media, last the ledger, so that the
-tables have everything; each group has STOP_GRACE seconds before SIGKILL. A second signal kills at once.
+tables have everything; each group has STOP_GRACE seconds before SIGKILL. A second signal, later than the same Ctrl-C
+may arrive twice (from a terminal and from a wrapper), kills at once.
 """
 
 import argparse
@@ -50,6 +51,8 @@ from kernel.clock import system_clock
 
 STOP_GRACE = 10.0
 """Seconds for one group of processes to end in order."""
+HURRY_AFTER = 0.5
+"""Seconds; a signal that comes sooner after the first is the same wish."""
 STOP_ORDER = ("control", "web", "media", "ledger")
 EXIT_CONFIG = 2
 EXIT_SOCKET = 1
@@ -83,7 +86,8 @@ class Supervisor:
         ]
         self._stopping: Iterator[list[Process]] | None = None
         self._group: list[Process] = []
-        self._kill_at = 0.0
+        self._kill_at = math.inf
+        self._hurry_at = 0.0
 
     def run(self) -> None:
         """Start everything; returns when, after a signal, everything has ended."""
@@ -119,12 +123,14 @@ class Supervisor:
             sending.close()
 
     def _signalled(self, signals: socket.socket) -> None:
-        if len(signals.recv(64)) > 1 or self._stopping is not None:
-            self._output.say("Stopping at once.")
-            self._group, self._kill_at = self._processes, self._now()
-        else:
+        signals.recv(64)
+        now = self._now()
+        if self._stopping is None:
             self._output.say("Stopping in order; once more to stop at once.")
-        self._stopping = self._stopping or self._groups()
+            self._stopping, self._hurry_at = self._groups(), now + HURRY_AFTER
+        elif now >= self._hurry_at:
+            self._output.say("Stopping at once.")
+            self._group, self._kill_at = self._processes, now
 
     def _groups(self) -> Iterator[list[Process]]:
         for prefix in STOP_ORDER:

@@ -10,6 +10,7 @@ exit STATUS    end
 """
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -43,7 +44,7 @@ class Child:
             sys.exit(1)
 
     def deaf(self) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getppid(), signal.SIGTERM))
         self.ready()
         while True:
             signal.pause()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,10 @@ def limit() -> Iterator[None]:
 
 
 def supervise(
-    folder: Path, processes: dict[str, tuple[str, ...]], on_ready: Callable[[bool], None] | None = None
+    folder: Path,
+    processes: dict[str, tuple[str, ...]],
+    on_ready: Callable[[bool], None] | None = None,
+    monotonic: Callable[[], float] | None = None,
 ) -> list[str]:
     """Run until stopped (by default at the first ready); returns the lines that were shown."""
     alive, held = os.pipe()
@@ -45,7 +49,7 @@ def supervise(
             [Spec(name, FAKE, words) for name, words in processes.items()],
             alive_fd=alive,
             output=Output(log, screen),
-            monotonic=system_clock().monotonic,
+            monotonic=monotonic or system_clock().monotonic,
             on_ready=on_ready or (lambda _: stop()),
         ).run()
     finally:
@@ -106,15 +110,22 @@ def test_ready_tells_the_first_from_the_later_ones(tmp_path: Path) -> None:
     assert seen == [True, False]
 
 
-def test_second_signal_kills_what_does_not_end(tmp_path: Path) -> None:
-    """SIGTERM twice is impatience: no grace is waited for."""
+def test_a_second_signal_kills_what_does_not_end(tmp_path: Path) -> None:
+    """Impatience: no grace is waited for. The deaf control answers its SIGTERM by one to us; a second lies between."""
+    ticks = count(step=1.0)
+    lines = supervise(tmp_path, {"control": ("deaf",), "ledger": ("wait",)}, monotonic=lambda: next(ticks))
+    assert lines[-2:] == ["Stopping in order; once more to stop at once.", "Stopping at once."]
+
+
+def test_one_ctrl_c_that_arrives_twice_is_no_impatience(tmp_path: Path) -> None:
+    """A terminal signals the whole group, and a wrapper passes it on."""
 
     def on_ready(_: bool) -> None:
         stop()
-        stop()
+        os.kill(os.getpid(), signal.SIGINT)
 
-    lines = supervise(tmp_path, {"control": ("deaf",), "ledger": ("wait",)}, on_ready)
-    assert lines[-1].startswith("Stopping")
+    lines = supervise(tmp_path, {"control": ("ready", "wait"), "ledger": ("wait",)}, on_ready)
+    assert lines[-1] == "Stopping in order; once more to stop at once."
 
 
 def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
