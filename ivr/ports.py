@@ -13,17 +13,28 @@ from kernel.clock import Clock
 QueueOutcome = Literal["served", "timeout", "full", "no_agents", "key", "lost"]
 
 
+class QueueEnd(Protocol):
+    """How a stay in a queue ended, the caller's hang-up apart (which cancels the task)."""
+
+    @property
+    def outcome(self) -> str:
+        """A QueueOutcome."""
+
+    @property
+    def digit(self) -> str:
+        """The exit key, with outcome `key`."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueResult:
-    """How a stay in a queue ended, the caller's hang-up apart (which cancels the task)."""
+    """The plain QueueEnd."""
 
     outcome: QueueOutcome
     digit: str = ""
-    """The exit key, with outcome `key`."""
 
 
 class QueuePort(Protocol):
-    async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
+    async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueEnd:
         """Wait in a queue and talk to an agent; returns when the talk is over or the call leaves the queue.
 
         skills: required besides the queue's own, skill → lowest level."""

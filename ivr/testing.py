@@ -117,7 +117,7 @@ class ScriptedCaller:
         await self.answer()
         names = [self._name(clip) for clip in clips]
         self.note(f"play {' '.join(names)}")
-        seconds = sum(self._seconds(clip) for clip in clips)
+        seconds = self._seconds_of(clips)
         begun = asyncio.get_running_loop().time()
         why = Why.FINISHED
         if barge_in and not self._waiting.empty():
@@ -187,6 +187,9 @@ class ScriptedCaller:
     def _name(self, clip: str) -> str:
         folder = f"{self._prompts.folder}/" if self._prompts else ""
         return clip.removeprefix(folder).removesuffix(".wav")
+
+    def _seconds_of(self, clips: Sequence[str]) -> float:
+        return sum(self._seconds(clip) for clip in clips)
 
     def _seconds(self, clip: str) -> float:
         if self._prompts is None or not self._prompts.has(self._name(clip)):
