@@ -96,8 +96,9 @@ class LocalPlane:
 
     def connect(self, port: PortId, remote: Remote) -> None:
         """Raises PlaneError for a payload type or port number that no packet can have."""
-        kinds = (remote.payload_type, 0 if remote.dtmf_type is None else remote.dtmf_type)
-        if not all(0 <= kind < 128 for kind in kinds) or max(remote.port, remote.rtcp_port) > 65535:
+        kinds = (remote.payload_type, remote.dtmf_type or 0)
+        numbers = (remote.port, remote.rtcp_port)
+        if not all(0 <= kind < 128 for kind in kinds) or not all(0 <= number < 65536 for number in numbers):
             raise PlaneError(f"impossible remote: {remote}")
         far = Far(
             host=remote.host,

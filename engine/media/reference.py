@@ -140,6 +140,7 @@ class ReferenceCore:
         del self._legs[leg.port.id]
         self._stats[leg.port.id] = leg.stats()
         self._closing.append(leg.port.id)
+        self._tell_closed()
 
     def _do(self, command: Callable[[], None]) -> None:
         self._commands.append(command)
@@ -193,7 +194,7 @@ class ReferenceCore:
 
     def step(self, now: int) -> None:
         self._now = now
-        if self._tick is None or not self._legs:
+        if self._tick is None or not (self._legs or self._closing):
             self._tick = now // 1_000_000
         while self._commands:
             self._commands.popleft()()
@@ -213,6 +214,9 @@ class ReferenceCore:
                 lost, seconds = recording.lost, recording.length / wav.RATE
                 self._tell((Told.RECORDING_DONE, recording.left, token, lost, seconds))
                 del self._recordings[token]
+        self._tell_closed()
+
+    def _tell_closed(self) -> None:
         busy = {port for recording in self._recordings.values() for port in (recording.left, recording.right)}
         for port in [port for port in self._closing if port not in busy]:
             self._closing.remove(port)

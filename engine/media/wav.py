@@ -14,11 +14,11 @@ RATE = 8000
 
 
 def header(frames: int) -> bytes:
-    """RIFF header for so many stereo frames. A recording under way has 0 here."""
+    """RIFF header for so many stereo frames. A recording under way says 0."""
     size = frames * FRAME_SIZE
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", 36 + size if frames else 0, b"WAVE", b"fmt ", 16, 1, 2, RATE, RATE * FRAME_SIZE, FRAME_SIZE, 16),
+        *(b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 2, RATE, RATE * FRAME_SIZE, FRAME_SIZE, 16),
         *(b"data", size),
     )
 

@@ -152,6 +152,7 @@ class Rig:
 
     def events(self) -> list[MediaEvent]:
         """Told since the last call, with all recordings that ended written."""
+        self.step()
         self.core.drain()
         self.advance(20)
         return self.plane.poll()

@@ -1,0 +1,221 @@
+"""Stereo files: both channels in time with each other whatever the network does, whole after any end."""
+
+import os
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine.media import wav
+from engine.media.plane import Codec, MediaEvent, PlaneError, PortClosed, RecordingDone
+from engine.rtp import g711
+from tests.unit.media.rig import Phone, Rig
+
+WORDS, OTHER = bytes([0x20]) * 160, bytes([0x90]) * 160
+LEFT, RIGHT = int(g711.decode_ulaw(WORDS)[0]), int(g711.decode_ulaw(OTHER)[0])
+
+
+def read(path: Path) -> NDArray[np.int16]:
+    """Shape (frames, 2)."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 8000)
+        data = file.readframes(file.getnframes())
+    assert os.path.getsize(path) == 44 + len(data)
+    return np.frombuffer(data, "<i2").reshape(-1, 2)
+
+
+def pair(rig: Rig, path: str = "a/b.wav") -> tuple[Phone, Phone]:
+    a, b = rig.phone(), rig.phone()
+    rig.plane.bridge(a.port, b.port)
+    rig.plane.record(a.port, b.port, path)
+    rig.step()
+    return a, b
+
+
+def done(events: list[MediaEvent]) -> RecordingDone:
+    (event,) = [event for event in events if isinstance(event, RecordingDone)]
+    return event
+
+
+def test_caller_left_agent_right(rig: Rig) -> None:
+    a, b = pair(rig)
+    rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+    rig.plane.stop_recording(a.port)
+    rig.step()
+    assert done(rig.events()) == RecordingDone(a.port, "a/b.wav", 1.0, 0)
+    pcm = read(rig.recordings / "a/b.wav")
+    assert pcm.shape == (8000, 2)
+    assert (pcm[:7840] == [LEFT, RIGHT]).all()
+
+
+def test_loss_is_silence_and_channels_stay_aligned(rig: Rig) -> None:
+    a, b = pair(rig)
+    rig.talk(10, a=(a, WORDS), b=(b, OTHER))
+    for _ in range(5):
+        a.skip()
+        rig.talk(1, b=(b, OTHER))
+    rig.talk(10, a=(a, WORDS), b=(b, OTHER))
+    rig.plane.close(b.port)
+    rig.events()
+    pcm = read(rig.recordings / "a/b.wav")
+    assert (pcm[:3840, 1] == RIGHT).all()
+    assert (pcm[1600:2400, 0] == 0).all()
+    assert (pcm[2400:3840, 0] == LEFT).all()
+    assert (pcm[:1600, 0] == LEFT).all()
+
+
+def test_reordered_and_late_packets_find_their_place(rig: Rig) -> None:
+    a, b = pair(rig)
+    frames = [bytes([0x10 + n]) * 160 for n in range(10)]
+    order = [0, 2, 1, 3, 7, 5, 6, 4, 8, 9]
+    first = (a.sequence, a.timestamp)
+    for n in order:
+        a.sequence, a.timestamp = first[0] + n, first[1] + 160 * n
+        a.send(frames[n])
+        rig.advance(20)
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    assert read(rig.recordings / "a/b.wav")[:1600, 0].tolist() == g711.decode_ulaw(b"".join(frames)).tolist()
+    assert b.received()
+
+
+def test_stall_of_the_network_loses_nothing(rig: Rig) -> None:
+    """400 ms of packets that come all at once are still put where they belong."""
+    a, _ = pair(rig)
+    rig.talk(10, a=(a, WORDS))
+    rig.advance(400)
+    for _ in range(20):
+        a.send(WORDS)
+    rig.talk(10, a=(a, WORDS))
+    rig.plane.stop_recording(a.port)
+    assert done(rig.events()).lost_frames == 0
+    assert (read(rig.recordings / "a/b.wav")[:6400, 0] == LEFT).all()
+
+
+def test_clock_jump_of_a_source_is_placed_anew(rig: Rig) -> None:
+    a, _ = pair(rig)
+    rig.talk(10, a=(a, WORDS))
+    a.timestamp = (a.timestamp + 123_456_789) & 0xFFFFFFFF
+    rig.talk(20, a=(a, WORDS))
+    rig.plane.stop_recording(a.port)
+    event = done(rig.events())
+    assert event.lost_frames == 9
+    pcm = read(rig.recordings / "a/b.wav")
+    assert (pcm[1600:2900, 0] == 0).all()
+    assert (pcm[3040:4600, 0] == LEFT).all()
+
+
+def test_new_source_stands_where_it_arrives(rig: Rig) -> None:
+    a, _ = pair(rig)
+    rig.talk(10, a=(a, WORDS))
+    rig.plane.connect(a.port, a.remote())
+    a.ssrc, a.timestamp, a.sequence = 77, 1, 1
+    rig.talk(10, a=(a, OTHER))
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    pcm = read(rig.recordings / "a/b.wav")
+    assert (pcm[:1440, 0] == LEFT).all()
+    assert (pcm[1600:2880, 0] == RIGHT).all()
+
+
+def test_alaw_leg_and_codec_change(rig: Rig) -> None:
+    a, b = rig.phone(), rig.phone(codec=Codec.PCMA, payload_type=8)
+    rig.plane.record(a.port, b.port, "x.wav")
+    rig.step()
+    for _ in range(10):
+        b.send(WORDS, payload_type=8)
+        rig.advance(20)
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    pcm = read(rig.recordings / "x.wav")
+    assert (pcm[:1500, 1] == g711.decode_alaw(WORDS)[0]).all()
+    assert (abs(pcm[:, 0]) <= 8).all()
+
+
+def test_long_recording_drained_on_the_way(rig: Rig) -> None:
+    """More than the ring holds."""
+    a, b = pair(rig)
+    for _ in range(20):
+        rig.talk(20, a=(a, WORDS), b=(b, OTHER))
+        rig.core.drain()
+    rig.plane.stop_recording(a.port)
+    assert done(rig.events()) == RecordingDone(a.port, "a/b.wav", 8.0, 0)
+    assert (read(rig.recordings / "a/b.wav")[:63000] == [LEFT, RIGHT]).all()
+
+
+def test_events_come_in_order_and_the_port_waits_for_its_file(rig: Rig) -> None:
+    a, b = pair(rig)
+    rig.talk(5, a=(a, WORDS))
+    rig.plane.close(a.port)
+    rig.plane.close(b.port)
+    rig.advance(100)
+    assert rig.plane.poll() == []
+    assert [type(event) for event in rig.events()] == [RecordingDone, PortClosed, PortClosed]
+
+
+def test_second_recording_ends_the_first(rig: Rig) -> None:
+    a, b = pair(rig, "one.wav")
+    rig.talk(5, a=(a, WORDS))
+    rig.plane.record(a.port, b.port, "two.wav")
+    rig.talk(5, a=(a, WORDS))
+    rig.plane.stop_recording(a.port)
+    told = {event.path: event.seconds for event in rig.events() if isinstance(event, RecordingDone)}
+    assert told == {"one.wav": pytest.approx(0.1, abs=0.01), "two.wav": pytest.approx(0.1, abs=0.01)}
+
+
+@pytest.mark.parametrize(
+    "path", ["../out.wav", "/etc/out.wav", "a/../../out.wav", "a.txt", ".wav/..", "x\0.wav", "", "link/out.wav"]
+)
+def test_nothing_outside_of_the_folder(rig: Rig, path: str) -> None:
+    (rig.recordings / "link").symlink_to(rig.folder)
+    a, b = rig.phone(), rig.phone()
+    with pytest.raises(PlaneError, match="recording"):
+        rig.plane.record(a.port, b.port, path)
+    assert done(rig.events()) == RecordingDone(a.port, path, 0.0, 1)
+    assert not (rig.folder / "out.wav").exists()
+
+
+def test_absolute_path_inside_is_the_same_file(rig: Rig) -> None:
+    a, b = rig.phone(), rig.phone()
+    path = str(rig.recordings / "deep/er.wav")
+    rig.plane.record(a.port, b.port, path)
+    rig.step()
+    rig.plane.stop_recording(a.port)
+    assert done(rig.events()).path == path
+    assert (rig.recordings / "deep/er.wav").exists()
+
+
+def test_existing_file_is_never_overwritten(rig: Rig) -> None:
+    (rig.recordings / "x.wav").write_bytes(b"precious")
+    a, b = rig.phone(), rig.phone()
+    with pytest.raises(PlaneError, match="exists"):
+        rig.plane.record(a.port, b.port, "x.wav")
+    assert (rig.recordings / "x.wav").read_bytes() == b"precious"
+
+
+def test_recording_on_a_closed_port_ends_at_once(rig: Rig) -> None:
+    a, b = rig.phone(), rig.phone()
+    rig.plane.close(b.port)
+    rig.plane.record(a.port, b.port, "x.wav")
+    assert done(rig.events()) == RecordingDone(a.port, "x.wav", 0.0, 0)
+
+
+@given(st.integers(0, 400))
+def test_repair_makes_any_cut_file_playable(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    whole = wav.header(0) + bytes(range(256)) * 2
+    (folder / "a.wav").write_bytes(whole[:size])
+    (folder / "foreign.wav").write_bytes(b"ID3 not ours, leave it alone, it is a song of someone else, in a wrong name")
+    before = (folder / "foreign.wav").read_bytes()
+    frames = max(0, size - 44) // 4
+    repaired = wav.repair_all(folder)
+    if frames or size < 44:
+        assert repaired == {"a.wav": frames / 8000}
+    pcm = read(folder / "a.wav")
+    assert pcm.tobytes() == whole[44 : 44 + frames * 4]
+    assert wav.repair_all(folder) == {}
+    assert (folder / "foreign.wav").read_bytes() == before
