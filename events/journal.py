@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from events.codec import BadEvent, BadLine, clean, decode, encode
-from events.segments import MAX_LINE, Recovery, recover, segment_path, segments
+from events.segments import MAX_LINE, Recovery, find, recover, segment_path, segments
 from events.syncing import Syncer
 from events.types import Event, Recorded
 from kernel.clock import Clock
@@ -265,7 +265,8 @@ class Tail:
         path = segment_path(self.directory, first)
         fd = os.open(path, os.O_RDONLY)
         self.close()
-        self._fd, self._path, self._next, self._offset = fd, path, first, 0
+        self._fd, self._path = fd, path
+        self._next, self._offset = (first, 0) if self.seq < first else find(fd, first, self.seq + 1)
 
     def _advance(self) -> bool:
         """On to the segment that begins where this one ended, or further within this one; False: nothing new."""

@@ -18,6 +18,8 @@ MAX_LINE = 1 << 20
 _DOUBTED = 8 << 20
 """Bytes at the end of the last segment that are read back wholly at start, event by event; before them, far older than
 the last sync, it is enough that lines are JSON and their numbers follow each other."""
+_NEAR = 1 << 16
+"""Bytes that are read through rather than bisected further."""
 _SUFFIX = ".jsonl"
 
 
@@ -54,6 +56,31 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for line in file:
             yield offset, line
             offset += len(line)
+
+
+def find(fd: int, first: int, seq: int) -> tuple[int, int]:
+    """(seq, offset) of a line of this segment at or shortly before `seq`, by bisection of the file.
+
+    Wherever a line can't be read the search stays before it, so damage is met by the reader that goes on from here."""
+    low, high = 0, os.fstat(fd).st_size
+    found = (first, 0)
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        chunk = os.pread(fd, MAX_LINE * 2, middle)
+        begin = chunk.find(b"\n") + 1
+        end = chunk.find(b"\n", begin) + 1
+        if not begin or not end:
+            high = middle
+            continue
+        try:
+            number, _ = head(chunk[begin:end])
+        except BadLine:
+            return found
+        if number > seq:
+            high = middle
+        else:
+            low, found = middle, (number, middle + begin)
+    return found
 
 
 def recover(directory: Path) -> Recovery:

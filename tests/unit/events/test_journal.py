@@ -466,6 +466,22 @@ def test_more_than_one_read_of_lines(tmp_path: Path) -> None:
     assert [record.seq for record in read(tmp_path, after=7)] == [8, 9]
 
 
+def test_a_place_in_a_large_segment_is_found_without_reading_what_is_before(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, HandClock(), sync_interval=0)
+    for number in range(1, 5001):
+        journal.append(event(f"{number:0{number % 200}}"))
+    journal.close()
+    with segment_path(tmp_path, 1).open("r+b") as file:
+        file.write(b"?" * 50)  # whoever reads from the beginning would notice
+    for after in (1500, 2500, 3000, 4321, 4999):
+        tail = Tail(tmp_path, after)
+        assert tail.poll()[0].seq == after + 1
+        tail.close()
+    assert list(read(tmp_path, after=5000)) == []
+    with pytest.raises(JournalDamaged, match="byte 0"):
+        list(read(tmp_path))
+
+
 def test_damage_in_the_middle_is_named_by_file_and_byte(tmp_path: Path) -> None:
     fill(tmp_path, 3)
     path = segment_path(tmp_path, 1)
