@@ -157,7 +157,7 @@ CONTROL_STARTS = Metric(
 CONTROL_INFO = Metric("callwright_control_info", _G, "Always 1; the version that runs.", ("version",))
 PROCESS_STARTS = Metric("callwright_process_starts_total", _C, "Starts by the supervisor.", ("process",))
 PROCESS_EXITS = Metric(
-    "callwright_process_exits_total", _C, "Ends seen by the supervisor: exit or signal.", ("process", "how")
+    "callwright_process_exits_total", _C, "Ends that nobody asked for: exit or signal.", ("process", "how")
 )
 PROCESS_RUNNING = Metric("callwright_process_running", _G, "1 while the process runs.", ("process",))
 EVENTS_UNKNOWN = Metric("callwright_events_unknown_total", _C, "Events of a newer version, not counted elsewhere.")
