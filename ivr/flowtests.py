@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from events.types import Event
 from ivr.hours import Calendar
-from ivr.interpreter import Interpreter
+from ivr.interpreter import FlowError, Interpreter
 from ivr.model import Flow
 from ivr.ports import Ports, QueueOutcome
 from ivr.prompts import PromptBook
@@ -45,9 +45,23 @@ def _text_or_list(value: Any) -> Any:
     return [str(key) for key in value] if isinstance(value, list) else [str(value)]
 
 
+def _moment(text: str) -> float:
+    """`2026-10-12 10:00 Asia/Shanghai` → UTC seconds since 1970. Raises ValueError for people."""
+    wall, _, zone = text.rpartition(" ")
+    try:
+        return datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo(zone)).timestamp()
+    except (ValueError, KeyError, OSError):
+        raise ValueError(f"'{text}' is not a time like '2026-10-12 10:00 Asia/Shanghai'") from None
+
+
+def _told(text: str) -> str:
+    _moment(text)
+    return text
+
+
 class FlowTest(Model):
     name: str
-    at: str = "2026-10-12 10:00 Asia/Shanghai"
+    at: Annotated[str, AfterValidator(_told)] = "2026-10-12 10:00 Asia/Shanghai"
     caller: str = "13800138000"
     dialled: str = "1001"
     press: dict[str, Annotated[list[str], BeforeValidator(_text_or_list)]] = Field(default={})
@@ -63,14 +77,6 @@ class FlowTest(Model):
             float(k) if re.fullmatch(r"\d+(\.\d+)?", k) else k: v if not _timed(k) else v[0]
             for k, v in self.press.items()
         }
-
-    def wall(self) -> float:
-        """UTC seconds of `at`. Raises ValueError."""
-        text, _, zone = self.at.rpartition(" ")
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
-        except (ValueError, KeyError, OSError):
-            raise ValueError(f"'{self.at}' is not a time like '2026-10-12 10:00 Asia/Shanghai'") from None
 
 
 def _timed(key: str) -> bool:
@@ -138,8 +144,8 @@ class _Bench:
         at = ("tests", number, "name")
         try:
             caller = run(self._call(test))
-        except ValueError as error:
-            return FlowTestFailed(self.source.problem(("tests", number, "at"), str(error)))
+        except FlowError as error:
+            return FlowTestFailed(self.source.problem(at, f"'{test.name}' failed: {error}"))
         if not _equal(test.expect, caller.trace):
             return FlowTestFailed(self.source.problem(at, f"'{test.name}' failed"), test.expect, caller.trace)
         for name, value in test.attributes.items():
@@ -150,7 +156,7 @@ class _Bench:
 
     async def _call(self, test: FlowTest) -> ScriptedCaller:
         events: list[Event] = []
-        clock = Clock(asyncio.get_running_loop().time, test.wall())
+        clock = Clock(asyncio.get_running_loop().time, _moment(test.at))
         queue = RecordingQueue(test.queue)
         ports = Ports(emit=events.append, queue=queue, clock=clock, prompts=self.prompts, calendars=self.calendars)
         caller = ScriptedCaller(

@@ -11,7 +11,7 @@ from ivr.prompts import PromptBook, fault
 from ivr.render import finish, jobs, level, music, read_texts, render, resample, trim, write_clip
 from ivr.speech import vocabulary
 
-FOLDER = Path("ivr_flows/prompts")
+FOLDER = Path(__file__).parents[3] / "ivr_flows/prompts"
 BOOK = PromptBook.open(FOLDER)
 
 

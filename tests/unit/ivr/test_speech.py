@@ -11,7 +11,7 @@ from ivr.hours import Calendar, parse_day
 from ivr.prompts import PromptBook
 from ivr.speech import digit_clips, number_clips, opening_clips, position_clips, vocabulary
 
-BOOK = PromptBook.open(Path("ivr_flows/prompts"))
+BOOK = PromptBook.open(Path(__file__).parents[3] / "ivr_flows/prompts")
 
 
 def words(clips: list[str]) -> str:
