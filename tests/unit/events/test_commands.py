@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from sqlalchemy import text
 
+from events import rebuild as rebuild_module
 from events.codec import EVENTS, clean, decode
 from events.commands import UnknownEventType, event_line, follow, rebuild, show_call
-from events.store import open_engine
+from events.store import Projector, open_engine
 from events.story import _LINES, elapsed, headline, safe, story
 from events.types import CallArrived, CallOffered, ControlStopped, Event, Recorded
 from kernel.ids import CallId
 from tests.support.histories import any_events, hotline
-from tests.unit.events.test_ledger import put
+from tests.unit.events.test_ledger import put, start, wait_for
 from tests.unit.events.test_store import dump, numbered, project
 
 SERVED = next(
@@ -187,3 +188,39 @@ def test_rebuild_of_an_empty_database_makes_its_tables(url: str, tmp_path: Path)
     """Nothing was projected yet, so nothing differs; the ledger fills it."""
     put(tmp_path / "journal", hotline(2, 5))
     assert rebuild(tmp_path / "journal", url).equal
+
+
+def test_rebuild_compares_one_moment_while_the_ledger_goes_on(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger writes right after the checkpoint was read: its new rows are no differences."""
+    records = hotline(2, 20)
+    put(tmp_path / "journal", records)
+    asyncio.run(project(url, [records[:200]]))
+    quiet = rebuild_module._project
+
+    async def busy(journal: Path, into: Projector, until: int | None) -> None:
+        await quiet(journal, into, until)
+        ledger = Projector(open_engine(url, pooled=False))
+        await ledger.open()
+        await ledger.write(records[200:])
+        await ledger.engine.dispose()
+
+    monkeypatch.setattr(rebuild_module, "_project", busy)
+    report = rebuild(tmp_path / "journal", url, verify=True)
+    assert (report.differences, report.equal, report.seq) == ([], True, 200)
+
+
+def test_a_running_ledger_goes_on_after_a_rebuild(url: str, tmp_path: Path) -> None:
+    records, journal = hotline(2, 20), tmp_path / "journal"
+    put(journal, records[:200])
+    with start(journal, url) as process:
+        wait_for(url, 200)
+        hurt(url)
+        assert rebuild(journal, url).replaced
+        put(journal, records[200:])
+        wait_for(url, len(records))
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert asyncio.run(dump(url)) == asyncio.run(project(f"sqlite:///{tmp_path}/x.db", [records]))
