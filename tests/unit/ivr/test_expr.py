@@ -1,7 +1,7 @@
 """Conditions: what they mean, what they refuse, and that nothing else can come out."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.expr import ExpressionError, compile_expression
@@ -71,6 +71,7 @@ def test_depth_and_length_are_bounded() -> None:
 PIECES = ["and", "or", "not", "in", "==", "<", "(", ")", "[", "]", ",", "a", "1", '"x"', "length(", "starts_with(", " "]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map(" ".join), st.dictionaries(st.just("a"), st.text(max_size=5)))
 def test_an_expression_or_an_error_never_a_surprise(text: str, facts: dict[str, str]) -> None:
     try:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.hours import Calendar, Interval, Opening, parse_dates, parse_day, parse_weekdays
@@ -91,6 +91,7 @@ def test_a_night_shift_runs_into_a_holiday() -> None:
     assert calendar.opening(utc("2026-10-01 14:30")) is Opening.HOLIDAY
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Shanghai", "Australia/Lord_Howe", "Asia/Kathmandu"]),
     st.integers(0, 366 * 24 * 60),

@@ -97,7 +97,7 @@ KEYS = st.dictionaries(
 ) | st.fixed_dictionaries({"main": st.lists(st.sampled_from("1278*"), min_size=1, max_size=5)})
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(KEYS, st.floats(0, 90))
 def test_entered_is_left_once_whenever_the_caller_hangs_up(keys: dict[float | str, str], hang_up: float) -> None:
     """In = out for flows and nodes, in the right order: the ground of every IVR report."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr.hours import Calendar, parse_day
@@ -70,6 +70,7 @@ def test_place_and_wait(position: int, wait: float, zh: str, en: str) -> None:
     assert words(position_clips("en", position, wait)) == en
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["zh", "en"]), st.integers(-5, 20_000), st.floats(allow_nan=False))
 def test_every_announcement_is_recorded(language: str, position: int, wait: float) -> None:
     clips = position_clips(language, position, wait)
@@ -78,6 +79,7 @@ def test_every_announcement_is_recorded(language: str, position: int, wait: floa
     assert set(clips) <= set(vocabulary(language))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["zh", "en"]), st.integers(0, 9999))
 def test_every_number_is_recorded(language: str, number: int) -> None:
     assert all(BOOK.has(clip) for clip in number_clips(language, number))
@@ -108,6 +110,7 @@ def test_equal_days_all_week_and_all_day() -> None:
     assert words(opening_clips("en", calendar(*["22:00-06:00"] * 7))) == "every_day from n10 pm to n6 am"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["zh", "en"]), st.integers(0, 1439), st.integers(1, 1440))
 def test_every_time_of_day_is_recorded(language: str, start: int, length: int) -> None:
     end = (start + length) % 1440 if start + length > 1440 else start + length

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel import yamlsrc
@@ -132,11 +132,13 @@ def test_problems_sort_by_place() -> None:
     assert sorted([late, early]) == [early, late]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_document_or_problems(data: bytes) -> None:
     parse(data, "t.yaml")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab:-[]{},&*!|>#%@`'\"\\ \n\t01é", max_size=120))
 def test_any_text_gives_a_document_or_problems(text: str) -> None:
     document = parse(text.encode(), "t.yaml")
