@@ -34,6 +34,8 @@ QUIET = 10 ** (-50 / 20)
 """What counts as silence at the ends."""
 LEAD_SECONDS = 0.02
 TAIL_SECONDS = 0.06
+SENTENCE_TAIL_SECONDS = 0.3
+"""After a full stop: what is played next is another sentence."""
 CUTOFF_HZ = 3600.0
 TAPS = 64
 """Of the low-pass, on each side, in input samples at the lower rate."""
@@ -65,6 +67,10 @@ class Job:
     def stamp(self) -> str:
         words = f"{self.text}|{self.voice.voice}|{self.voice.speed}|{self.voice.pitch}"
         return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+    @property
+    def tail(self) -> float:
+        return SENTENCE_TAIL_SECONDS if self.text.endswith((".", "。", "！", "？")) else TAIL_SECONDS
 
 
 class NoSpeech(Exception):
@@ -113,7 +119,7 @@ def render(folder: Path, *, every: bool = False) -> list[str]:
         path = folder / f"{job.clip}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         assert speaker is not None
-        write_clip(path, finish(speaker.say(job.text, job.voice), speaker.rate))
+        write_clip(path, finish(speaker.say(job.text, job.voice), speaker.rate, job.tail))
         stamps[job.clip] = job.stamp
     if not (folder / "music.wav").exists():
         write_clip(folder / "music.wav", music())
@@ -137,9 +143,9 @@ def write_clip(path: Path, sound: Sound) -> None:
         clip.writeframes(samples.tobytes())
 
 
-def finish(sound: Sound, rate: int) -> Sound:
+def finish(sound: Sound, rate: int, tail: float = TAIL_SECONDS) -> Sound:
     """Resample to 8 kHz, take out what lies below the telephone band, cut the silent ends, set the loudness."""
-    return level(trim(high_pass(resample(sound, rate, SAMPLE_RATE))))
+    return level(trim(high_pass(resample(sound, rate, SAMPLE_RATE)), tail))
 
 
 def high_pass(sound: Sound, low: float = 60.0, high: float = 120.0) -> Sound:
@@ -177,13 +183,14 @@ def resample(sound: Sound, rate: int, to: int) -> Sound:
     return out
 
 
-def trim(sound: Sound) -> Sound:
-    """Without the silence at both ends, but for a little that keeps the edges soft."""
+def trim(sound: Sound, tail: float = TAIL_SECONDS) -> Sound:
+    """Without the silence at both ends, but for a little that keeps the edges soft, and `tail` seconds after it."""
     loud = np.flatnonzero(np.abs(sound) > QUIET)
     if not len(loud):
         return sound
     first = max(0, loud[0] - int(LEAD_SECONDS * SAMPLE_RATE))
-    return sound[first : loud[-1] + int(TAIL_SECONDS * SAMPLE_RATE)]
+    last = loud[-1] + int(tail * SAMPLE_RATE)
+    return np.concatenate([sound[first:last], np.zeros(max(0, last - len(sound)))])
 
 
 def level(sound: Sound) -> Sound:
