@@ -109,7 +109,7 @@ class ReferenceCore:
             os.close(fd)
             self._tell((Told.RECORDING_DONE, left, token, 0, 0.0))
             return
-        self._recordings[token] = recording = Recording(token, left, right, fd, self._now)
+        self._recordings[token] = recording = Recording(left, right, fd, self._now, (legs[0].codec, legs[1].codec))
         for side, leg in enumerate(legs):
             assert leg is not None
             self._end_recording(leg)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from engine.media.core import Far, Told
 from engine.media.reference_recording import Recording
 from engine.media.reference_sender import Sender
-from engine.rtp import dtmf, g711, packet, rtcp
+from engine.rtp import dtmf, packet, rtcp
 from engine.rtp.jitter import Reception
 
 VISIT_MS = 10
@@ -60,6 +60,10 @@ class Leg:
         self._remote_lost = -1
         self._chance = int.from_bytes(port.identity[10:14], "big")
         self._report_next = self._reported = 0
+
+    @property
+    def codec(self) -> str:
+        return "PCMU" if self.far is None else self.far.codec
 
     def opened(self, now: int) -> None:
         self.sender.opened = now
@@ -195,8 +199,7 @@ class Leg:
         if codec is None:
             self._key(got)
         elif self.recording is not None:
-            samples = (g711.decode_ulaw if codec == "PCMU" else g711.decode_alaw)(got.payload)
-            self.recording.place(self.side, got.ssrc, got.timestamp, samples, now)
+            self.recording.place(self.side, codec, got, now)
         if self.peer is not None and got.payload:
             self.peer.sender.relay(got, codec, self.port.id, now)
 

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.rtp import g711
+from engine.rtp.packet import Packet
+
 HOLD_BACK = 4000
 """Samples: how late or early a packet may be and still find its place."""
 OUT_OF_PLACE = 10
@@ -10,20 +13,24 @@ SAMPLE_NS = 125_000
 
 
 class Channel:
-    def __init__(self) -> None:
+    """codec: what the leg spoke when the recording began. Codes of the other codec are translated, and its code for
+    silence stands where nothing came (A-law has no exact 0)."""
+
+    def __init__(self, codec: str) -> None:
+        self.codec = codec
         self.ssrc: int | None = None
         self.timestamp = 0
         self.position = 0
         self.misplaced = 0
-        self.parts: list[tuple[int, NDArray[np.int16]]] = []
+        self.parts: list[tuple[int, bytes]] = []
 
 
 class Recording:
     """As native/record.pxi, with the ring as long as the call."""
 
-    def __init__(self, token: int, left: int, right: int, fd: int, began: int) -> None:
-        self.token, self.left, self.right, self.fd, self.began = token, left, right, fd, began
-        self.channels = (Channel(), Channel())
+    def __init__(self, left: int, right: int, fd: int, began: int, codecs: tuple[str, str]) -> None:
+        self.left, self.right, self.fd, self.began = left, right, fd, began
+        self.channels = (Channel(codecs[0]), Channel(codecs[1]))
         self.head = 0
         """Samples below are final."""
         self.lost = 0
@@ -31,15 +38,17 @@ class Recording:
         self.ended = False
         self.written = False
 
-    def place(self, side: int, ssrc: int, timestamp: int, samples: NDArray[np.int16], now: int) -> None:
+    def place(self, side: int, codec: str, got: Packet, now: int) -> None:
         """Where its timestamp belongs; the first packet of a source stands where it arrived."""
-        channel = self.channels[side]
-        here = max(0, (now - self.began) // SAMPLE_NS - len(samples))
+        channel, codes, ssrc, timestamp = self.channels[side], got.payload, got.ssrc, got.timestamp
+        if codec != channel.codec:
+            codes = codes.translate(g711.ulaw_to_alaw() if codec == "PCMU" else g711.alaw_to_ulaw())
+        here = max(0, (now - self.began) // SAMPLE_NS - len(codes))
         if channel.ssrc != ssrc:
             channel.ssrc, channel.timestamp, channel.position, channel.misplaced = ssrc, timestamp, here, 0
         ahead = ((timestamp - channel.timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
         position = channel.position + ahead
-        if len(samples) > HOLD_BACK:
+        if len(codes) > HOLD_BACK:
             self.lost += 1
             return
         if position < self.head or position > here + HOLD_BACK:
@@ -49,7 +58,7 @@ class Recording:
                 return
             position = here
         channel.misplaced, channel.position, channel.timestamp = 0, position, timestamp
-        channel.parts.append((position, samples))
+        channel.parts.append((position, codes))
 
     def advance(self, now: int) -> None:
         if not self.ended:
@@ -64,8 +73,9 @@ class Recording:
         """Two channels of `length` samples; what nobody sent is silence."""
         out = []
         for channel in self.channels:
-            samples = np.zeros(self.length + HOLD_BACK * 2, np.int16)
+            alaw = channel.codec == "PCMA"
+            codes = bytearray([g711.ALAW_SILENCE if alaw else g711.ULAW_SILENCE] * (self.length + HOLD_BACK * 2))
             for position, part in channel.parts:
-                samples[position : position + len(part)] = part
-            out.append(samples[: self.length])
+                codes[position : position + len(part)] = part
+            out.append((g711.decode_alaw if alaw else g711.decode_ulaw)(bytes(codes[: self.length])))
         return out

@@ -197,6 +197,7 @@ async def serve(path: Path, name: str, ports: range, recordings: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_reader(core.event_fd, service.pump)
     server = await loop.create_unix_server(lambda: Session(service), sock=_listener(path))
+    log.info("%s listens on %s", name, path)
     gc.freeze()
     health = asyncio.create_task(_health(service))
     await stop.wait()
