@@ -21,7 +21,7 @@ PROMPTS = {
     Command.READY: "agent_ready",
     Command.NOT_READY: "agent_not_ready",
 }
-REFUSED = "agent_failed"
+REFUSED = "agent_refused"
 CODE_MAX = 8
 
 

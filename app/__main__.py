@@ -48,6 +48,18 @@ def check(site: SITE = HERE) -> None:
 
 
 @app.command()
+def graph(
+    flow: Annotated[str, typer.Argument(metavar="FLOW", help="Name of a flow: `main` for ivr_flows/main.yaml.")],
+    site: SITE = HERE,
+    dot: Annotated[bool, typer.Option("--dot", help="Graphviz in place of Mermaid.")] = False,
+) -> None:
+    """Draw a flow: Mermaid text for any Markdown page, or Graphviz."""
+    from app.flow_commands import draw  # noqa: PLC0415
+
+    raise typer.Exit(draw(site, flow, sys.stdout, dot=dot))
+
+
+@app.command()
 def events(
     site: SITE = HERE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")] = False,
@@ -130,10 +142,9 @@ def render(
     site: SITE = HERE, every: Annotated[bool, typer.Option(help="Also those whose text has not changed.")] = False
 ) -> None:
     """Speak the texts of ivr_flows/prompts/prompts.yaml into WAV files (needs `pip install callwright[prompts]`)."""
-    from ivr.render import render as render_prompts  # noqa: PLC0415
+    from app.flow_commands import render_prompts  # noqa: PLC0415
 
-    for line in render_prompts(site / "ivr_flows" / "prompts", every=every):
-        typer.echo(line)
+    raise typer.Exit(render_prompts(site, sys.stdout, every=every))
 
 
 @recordings.command()

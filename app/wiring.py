@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 import structlog
 
 from acd.feature_codes import FeatureCodes
-from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService
+from app import staffing
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.settings import Site
@@ -21,9 +21,9 @@ from app.status import site_names, snapshot
 from app.transports import SipSocket, Transports
 from engine.admission import Admission, Trunk
 from engine.authentication import Authenticator
-from engine.call import Call
 from engine.line import LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
+from engine.media.wav import repair
 from engine.outbox import Outbox
 from engine.registration import Registration
 from engine.session import App, LiveCall
@@ -33,12 +33,12 @@ from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
 from events.journal import Journal, JournalFull, read
-from events.types import ControlReported, ControlStarted, ControlStopped, Event
+from events.types import AgentStateChanged, ControlReported, ControlStarted, ControlStopped, Event, Recorded
+from ivr.announce import QueueAnnouncer
 from ivr.interpreter import Interpreter
-from ivr.ports import Ports, QueueResult
-from ivr.speech import position_clips
+from ivr.ports import Ports
 from kernel.clock import Clock
-from kernel.ids import AgentName, Ids, QueueName
+from kernel.ids import Ids
 
 log = structlog.get_logger()
 
@@ -70,15 +70,22 @@ class Control:
         self._clock = clock
         self._journal = Journal.open(inputs.journal, clock)
         self.live = LiveState()
-        self._past = list(read(inputs.journal))
-        for record in self._past:
+        self._agents_past: list[Recorded] = []
+        for record in read(inputs.journal):
             self.live.apply(record)
+            if isinstance(record.event, AgentStateChanged):
+                self._agents_past.append(record)
         self._journal.subscribe(self.live.apply)
         self._outbox = Outbox(self._commit, loop.call_soon)
         self._full = False
         self._transports = Transports()
         self._acd = AcdService(
-            _queues(site), _agents(site), emit=self.emit, clock=clock, ids=ids, announcer=_announcer(site)
+            staffing.queues(site),
+            staffing.agents(site),
+            emit=self.emit,
+            clock=clock,
+            ids=ids,
+            announcer=QueueAnnouncer(site.prompts, tuple(site.main.languages)),
         )
         self._medias = Medias(
             dict(inputs.media),
@@ -98,10 +105,10 @@ class Control:
         """Returns when calls are answered."""
         await self._medias.start()
         self.emit(ControlStarted(version=self._inputs.version, config=self._site.version, recovered_calls=0))
-        for event in closing(self.live):
+        for event in closing(self.live, self._repair_recordings()):
             self.emit(event)
-        self._acd.restore(self._past)
-        self._past.clear()
+        self._acd.restore(self._agents_past)
+        self._agents_past.clear()
         await self._server.start()
         await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
         self._report()
@@ -159,7 +166,7 @@ class Control:
             site.flows,
             Ports(
                 emit=self.emit,
-                queue=_QueuePort(self._acd),
+                queue=self._acd,
                 clock=clock,
                 prompts=site.prompts,
                 calendars=site.calendars,
@@ -200,6 +207,16 @@ class Control:
 
     def _media_lost(self, plane: Plane) -> None:
         self._ua.media_lost(plane)
+
+    def _repair_recordings(self) -> dict[str, float]:
+        """Those that the log has begun and not ended: path → seconds."""
+        found: dict[str, float] = {}
+        for path in self.live.recording_now:
+            try:
+                found[path] = repair(self._site.recordings / path)
+            except (OSError, ValueError) as error:
+                log.warning("recording cannot be repaired", path=path, error=str(error))
+        return found
 
     def _phone_changed(self, aor: str, present: bool) -> None:
         if present:
@@ -273,49 +290,6 @@ class _Dialplan:
         await self._codes.run(call)
 
 
-class _QueuePort:
-    """The ACD in the IVR's words."""
-
-    def __init__(self, acd: AcdService) -> None:
-        self._acd = acd
-
-    async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
-        result = await self._acd.enqueue(call, queue, skills=skills, priority=priority)
-        return QueueResult(result.outcome.value, result.digit)
-
-
-def _queues(site: Site) -> Iterable[Queue]:
-    for name, queue in site.queues.items():
-        yield Queue(
-            name=QueueName(name),
-            label=queue.display,
-            skills=queue.skills,
-            priority=queue.priority,
-            ring_for=queue.ring_for,
-            wrap_up=queue.wrap_up,
-            max_wait=queue.max_wait,
-            max_calls=queue.max_calls,
-            announce_first=queue.announce.first,
-            announce_every=queue.announce.every,
-            music=site.music(name),
-            exit_keys=queue.exit_keys,
-            service_level=queue.service_level,
-        )
-
-
-def _agents(site: Site) -> Iterable[AgentProfile]:
-    for name, agent in site.agents.items():
-        yield AgentProfile(
-            name=AgentName(name),
-            aor=agent.user,
-            display=agent.display,
-            skills=agent.skills,
-            queues=None if agent.queues is None else frozenset(QueueName(queue) for queue in agent.queues),
-            wrap_up=agent.wrap_up,
-            not_ready_reasons=site.not_ready_reasons,
-        )
-
-
 def _secrets(site: Site) -> dict[str, dict[str, str]]:
     """User → algorithm → HA1."""
     secrets: dict[str, dict[str, str]] = {}
@@ -333,14 +307,6 @@ def _domains(site: Site) -> frozenset[str]:
     """Hosts that mean us in a From header: a call that names one of our phones there must prove it."""
     listened = {listen.host.lower() for listen in site.main.sip.listen}
     return frozenset({site.main.domain.lower(), site.main.sip.advertise.lower(), *listened} - {""})
-
-
-def _announcer(site: Site) -> Callable[[Call, int, float], Sequence[str]]:
-    def announce(call: Call, position: int, wait: float) -> Sequence[str]:
-        language = call.attributes.get("language", site.main.languages[0])
-        return site.prompts.paths(position_clips(language, position, wait))
-
-    return announce
 
 
 def _code_clips(site: Site, prompt: str) -> Sequence[str]:
