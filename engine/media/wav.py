@@ -54,15 +54,15 @@ def create(folder: Path, path: str) -> int:
 def unfinished(folder: Path) -> Iterator[Path]:
     """Recordings under `folder` whose header disagrees with their size, in order of name."""
     for path in sorted(folder.rglob("*.wav")):
-        if not path.is_symlink() and path.is_file() and _frames_missing(path):
+        if not path.is_symlink() and path.is_file() and _unfinished(path):
             yield path
 
 
-def _frames_missing(path: Path) -> bool:
+def _unfinished(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(HEADER_SIZE)
-    frames = max(0, path.stat().st_size - HEADER_SIZE) // FRAME_SIZE
-    return _ours(head) and head != header(frames)
+    frames, rest = divmod(max(0, path.stat().st_size - HEADER_SIZE), FRAME_SIZE)
+    return _ours(head) and (rest != 0 or head != header(frames))
 
 
 def _ours(head: bytes) -> bool:
