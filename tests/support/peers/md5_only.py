@@ -4,6 +4,7 @@ pass over those one does not know): it takes the others out of the answers on th
 
 import asyncio
 import re
+import uuid
 from typing import cast
 
 BRANCH = b"z9hG4bKmd5only"
@@ -14,6 +15,7 @@ class OnlyMd5(asyncio.DatagramProtocol):
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
+        self._branch = BRANCH + uuid.uuid4().hex.encode()
         self._client: tuple[str, int] | None = None
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -32,7 +34,7 @@ class OnlyMd5(asyncio.DatagramProtocol):
             host, port = self._transport.get_extra_info("sockname")
             sequence = re.search(rb"CSeq: (\d+)", data)
             number = sequence[1] if sequence else b""
-            via = b"\r\nVia: SIP/2.0/UDP %s:%d;branch=%s%s\r\n" % (host.encode(), port, BRANCH, number)
+            via = b"\r\nVia: SIP/2.0/UDP %s:%d;branch=%s%s\r\n" % (host.encode(), port, self._branch, number)
             self._transport.sendto(data.replace(b"\r\n", via, 1), self._server)
         elif self._client is not None:
             data = re.sub(rb"Via:[^\r]*" + BRANCH + rb"[^\r]*\r\n", b"", data, count=1)
