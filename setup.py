@@ -3,6 +3,7 @@
 import shutil
 import sys
 import sysconfig
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -18,8 +19,8 @@ class BuildNative(build_ext):
     """Ends with one sentence, not a traceback of distutils, when there is nothing to compile with."""
 
     def build_extensions(self) -> None:
-        compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-        if not any(shutil.which(name) for name in (self.compiler.compiler_so[0], compiler)):
+        headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+        if shutil.which(self.compiler.compiler_so[0]) is None or not headers.exists():
             sys.exit(NO_COMPILER)
         super().build_extensions()
 

@@ -8,6 +8,8 @@ from engine.media import protocol
 from engine.media.plane import MediaEvent, PlaneError, PlayId, PortId, Remote
 from engine.media.protocol import Command, Frames, Hello, Loaded, Opened, ProtocolError, Refused, Reply, ToControl
 
+COMMANDS_A_FRAME = 50
+"""Of the longest commands too: a play of 64 clips by path."""
 Events = Callable[[MediaEvent], None]
 
 
@@ -124,8 +126,9 @@ class PlaneClient(asyncio.Protocol):
     def flush(self) -> None:
         """Send what has gathered."""
         batch, self._batch = self._batch, []
-        if batch and self._transport is not None:
-            self._transport.write(protocol.encode(batch))
+        for at in range(0, len(batch), COMMANDS_A_FRAME):
+            if self._transport is not None:
+                self._transport.write(protocol.encode(batch[at : at + COMMANDS_A_FRAME]))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance

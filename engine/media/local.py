@@ -32,6 +32,7 @@ BIND_TRIES = 200
 _DSCP_EF = 0xB8
 """RFC 3246: expedited forwarding, as the octet of the IP header."""
 _PTIMES = (20, 30, 40)
+MAX_RTP_TIMEOUT = 86400.0
 MIN_DTMF_MS, MAX_DTMF_MS = 40, 8000
 
 
@@ -56,6 +57,8 @@ class LocalPlane:
     def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
         """As plane.Plane.open. Raises PlaneError."""
         family = _family(host)
+        if not 0 <= rtp_timeout <= MAX_RTP_TIMEOUT:
+            raise PlaneError(f"rtp_timeout of {rtp_timeout} s")
         for _ in range(min(BIND_TRIES, len(self._free))):
             number = self._free.popleft()
             if (pair := _bind(family, host, number)) is not None:

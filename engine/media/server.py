@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -31,7 +32,7 @@ KEPT_EVENTS = 10_000
 MAX_UNSENT = 8 << 20
 """Octets that a control process may leave unread before it is let go."""
 CLOSING_TIME = 5.0
-EVENTS_A_FRAME = 1000
+EVENTS_A_FRAME = 200
 log = logging.getLogger("callwright.media")
 
 
@@ -236,6 +237,16 @@ def _port_range(text: str) -> range:
     return ports
 
 
+def _raise_descriptor_limit(ports: int) -> None:
+    """Each UDP port is a descriptor, each recording another."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ports + ports // 4 + 100
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="engine.media.server", description="A media process of Callwright.")
     parser.add_argument("--socket", type=Path, required=True, help="UNIX socket to listen on")
@@ -243,6 +254,7 @@ def main() -> None:
     parser.add_argument("--ports", type=_port_range, default=range(20000, 30000), help="UDP ports: 20000-29999")
     parser.add_argument("--recordings", type=Path, required=True, help="folder that all recordings go below")
     args = parser.parse_args()
+    _raise_descriptor_limit(len(args.ports))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
     asyncio.run(serve(args.socket, args.name, args.ports, args.recordings))
     args.socket.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ HEADER_SIZE = 44
 FRAME_SIZE = 4
 """Octets of one stereo sample."""
 RATE = 8000
+MAX_PATH = 1024
 
 
 def header(frames: int) -> bytes:
@@ -29,7 +30,7 @@ def resolve(folder: Path, path: str) -> Path:
     Raises PlaneError for an absolute path elsewhere, any `..`, a symlink that leads out, or a name that is no .wav."""
     root = folder.resolve()
     given = Path(path)
-    if ".." in given.parts or "\0" in path or given.suffix != ".wav":
+    if len(path) > MAX_PATH or ".." in given.parts or "\0" in path or given.suffix != ".wav":
         raise PlaneError(f"recording {path!r}: not a .wav below the recordings folder")
     target = (root / given.parent).resolve() / given.name
     if not target.is_relative_to(root) or target == root:

@@ -79,6 +79,12 @@ def test_host_that_is_not_ours(rig: Rig, host: str) -> None:
         rig.plane.open(host)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 1e9, float("nan")])
+def test_impossible_timeout(rig: Rig, seconds: float) -> None:
+    with pytest.raises(PlaneError, match="rtp_timeout"):
+        rig.plane.open("127.0.0.1", rtp_timeout=seconds)
+
+
 def test_taken_ports_are_passed_over(tmp_path_factory: pytest.TempPathFactory, core: Core) -> None:
     first = Rig(core, tmp_path_factory.mktemp("a"), range(32000, 32006))
     second = Rig(MAKERS["native"](8), tmp_path_factory.mktemp("b"), range(32000, 32006))

@@ -168,7 +168,18 @@ def test_second_recording_ends_the_first(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../out.wav", "/etc/out.wav", "a/../../out.wav", "a.txt", ".wav/..", "x\0.wav", "", "link/out.wav"]
+    "path",
+    [
+        "../out.wav",
+        "/etc/out.wav",
+        "a/../../out.wav",
+        "a.txt",
+        ".wav/..",
+        "x\0.wav",
+        "",
+        "link/out.wav",
+        "x" * 1024 + ".wav",
+    ],
 )
 def test_nothing_outside_of_the_folder(rig: Rig, path: str) -> None:
     (rig.recordings / "link").symlink_to(rig.folder)
