@@ -31,10 +31,13 @@ setup(
             Extension(
                 "engine.media.native.core",
                 ["engine/media/native/core.pyx"],
+                define_macros=[("Py_LIMITED_API", "0x030B0000")],  # one wheel for Python 3.11 and all later
+                py_limited_api=True,
                 extra_compile_args=["-O3", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"],
             )
         ],
         build_dir="build/cython",
     ),
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
     cmdclass={"build_ext": BuildNative},
 )
