@@ -40,6 +40,38 @@ def serve(site: SITE = HERE) -> None:
 
 
 @app.command()
+def demo(
+    site: SITE = HERE,
+    callers_per_minute: Annotated[float, typer.Option(min=0.1, max=600.0, help="How many call, on average.")] = 12.0,
+    agents: Annotated[
+        int | None, typer.Option(min=1, max=100, help="How many agents to play; all of the site when not given.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=1.0, help="Stop by itself after so long.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="A line of text now and then in place of the view.")] = False,
+    seed: Annotated[int | None, typer.Option(help="The same callers in the same order each time.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep log, tables and recordings in this new folder; else all is removed.")
+    ] = None,
+) -> None:
+    """Show a living hotline: your site with simulated callers and agents who place real SIP calls with real audio.
+
+    Everything happens on this machine, in a copy of the site; Ctrl-C ends and removes it."""
+    from app.demo.demo import Options  # noqa: PLC0415
+    from app.demo.demo import demo as show_demo  # noqa: PLC0415
+
+    options = Options(
+        site=site,
+        folder=folder,
+        callers_per_minute=callers_per_minute,
+        agents=agents,
+        seconds=seconds,
+        plain=plain or not sys.stdout.isatty(),
+        seed=seed,
+    )
+    raise typer.Exit(show_demo(options))
+
+
+@app.command()
 def check(site: SITE = HERE) -> None:
     """Check config/ and ivr_flows/: every mistake at once, each as file:line:column with a hint."""
     from app.check import check as check_site  # noqa: PLC0415
