@@ -46,6 +46,7 @@ class Leg:
         self._tell = tell
         self._address: Address | None = None
         self._report_to: Address | None = None
+        self._unheard = True
         self._latching = False
         self._candidate: tuple[Address, int] | None = None
         self._candidate_sequence = self._candidate_packets = self._candidate_ms = 0
@@ -81,13 +82,19 @@ class Leg:
     def connect(self, far: Far, now: int) -> None:
         now_ms, before = now // 1_000_000, self.far
         signalled = self._usable(far.host, far.rtp_port)
-        if before is None or (far.receives and not before.receives):
+        if before is None or not (before.receives and before.sends):
             self._heard_ms, self._timed_out = now_ms, False
-        if before is None or signalled is None or signalled != self._signalled:
+        moved = before is None or signalled is None or signalled != self._signalled
+        if moved:
             self._signalled = self._address = signalled
             self._report_to = self._usable(far.host, far.rtcp_port) if signalled else None
-            self._latching, self._candidate, self._candidate_packets = far.latch, None, 0
+            self._unheard = True
+        if moved or (far.receives and before is not None and not before.receives):
+            self._latching = self._unheard and far.latch and far.receives
+            self._candidate, self._candidate_packets = None, 0
             self._connected_ms = now_ms
+        elif not far.receives:
+            self._latching = False
         self.far = far
         self._any_ssrc_until = now_ms + ANY_SSRC_MS
         self.sender.aim(far, self._address)
@@ -144,7 +151,7 @@ class Leg:
     def _admit(self, origin: Address, got: packet.Packet, now_ms: int) -> bool:
         if origin != self._address:
             return self._latch(origin, got, now_ms)
-        self._latching = False
+        self._latching = self._unheard = False
         if self._ssrc is None:
             self._new_source(got)
         elif got.ssrc != self._ssrc:
@@ -170,7 +177,8 @@ class Leg:
         self._candidate_packets += 1
         if self._candidate_packets < LATCH_PACKETS:
             return False
-        self._latching, self._address = False, origin
+        self._latching = self._unheard = False
+        self._address = origin
         mux = self.far.rtp_port == self.far.rtcp_port
         self._report_to = origin if mux else (origin[0], origin[1] + 1)
         self.sender.aim(self.far, origin)
@@ -268,7 +276,7 @@ class Leg:
         self.sender.key_due(tick, now)
         self.sender.play_due(tick, now)
         silent = now // 1_000_000 - self._heard_ms
-        awaited = self.port.timeout_ms and self.far is not None and self.far.receives
+        awaited = self.port.timeout_ms and self.far is not None and self.far.receives and self.far.sends
         if awaited and not self._timed_out and silent > self.port.timeout_ms:
             self._timed_out = True
             self._tell((Told.RTP_TIMEOUT, self.port.id, 0, 0, silent / 1000))

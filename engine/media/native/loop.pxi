@@ -24,15 +24,19 @@ cdef void do_connect(Media *m, Leg *leg, Far *far) noexcept nogil:
     cdef Far before = leg.far
     cdef bint moved = not leg.connected or not same_address(&leg.signalled, &far.rtp)
     leg.far = far[0]
-    if not leg.connected or (far.receives and not before.receives):
+    if not leg.connected or not (before.receives and before.sends):
         leg.heard_ms = m.now_ms
         leg.timed_out = 0
     if moved:
         leg.signalled = far.rtp
-        leg.latching = far.latch
+        leg.unheard = 1
+    if moved or (far.receives and not before.receives):
+        leg.latching = leg.unheard and far.latch and far.receives
         leg.candidate_packets = 0
         leg.connected_ms = m.now_ms
-    else:
+    elif not far.receives:
+        leg.latching = 0
+    if not moved:
         leg.far.rtp = before.rtp
         leg.far.rtcp = before.rtcp
     leg.connected = 1
@@ -165,7 +169,8 @@ cdef void visit(Media *m, Leg *leg) noexcept nogil:
         key_due(m, leg)
     if leg.playing:
         play_due(m, leg)
-    if (leg.timeout_ms and not leg.timed_out and leg.connected and leg.far.receives
+    # on hold, by either side, a phone may well be silent
+    if (leg.timeout_ms and not leg.timed_out and leg.connected and leg.far.receives and leg.far.sends
             and m.now_ms - leg.heard_ms > leg.timeout_ms):
         leg.timed_out = tell(m, E_RTP_TIMEOUT, leg.id, 0, 0, (m.now_ms - leg.heard_ms) / 1000.0)
     if leg.report_next <= m.tick:

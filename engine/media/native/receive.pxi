@@ -41,7 +41,7 @@ cdef bint try_latch(Media *m, Leg *leg, Address *origin, uint32_t ssrc, uint32_t
     leg.candidate_packets += 1
     if leg.candidate_packets < LATCH_PACKETS:
         return False
-    leg.latching = 0
+    leg.latching = leg.unheard = 0
     leg.far.rtp = origin[0]
     leg.far.rtcp = origin[0]
     if not leg.far.mux:
@@ -54,7 +54,7 @@ cdef bint admit(Media *m, Leg *leg, Address *origin, uint32_t ssrc, uint32_t seq
     """Is this packet from the leg's own peer? Strangers are counted and get no answer."""
     if not same_address(origin, &leg.far.rtp):
         return try_latch(m, leg, origin, ssrc, sequence)
-    leg.latching = 0
+    leg.latching = leg.unheard = 0
     if not leg.has_ssrc:
         new_source(leg, ssrc, sequence)
     elif ssrc != leg.ssrc:

@@ -208,7 +208,9 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint32_t timeout_ms
     int64_t heard_ms         # last valid packet, or connect
     # receiving
-    uint8_t has_ssrc, latching
+    uint8_t has_ssrc
+    uint8_t unheard          # nothing came yet from the signalled address, and none was learnt
+    uint8_t latching         # may learn an address now
     uint32_t ssrc
     uint16_t highest, bad, has_bad
     uint32_t cycles, base, received, previous_expected, previous_received

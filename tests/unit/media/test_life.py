@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 import struct
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_close_frees_descriptors_at_once(rig: Rig) -> None:
     rig.step()
     assert descriptors() == before
     assert len(closed(rig)) == 10
+
+
+def test_packets_are_marked_as_expedited(rig: Rig) -> None:
+    """RFC 3246 / RFC 4594 §4.1: DSCP EF, for routers that give voice its own queue."""
+    four, six = rig.phone(), rig.phone(host="::1")
+    four.rtp.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    six.rtp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    for phone in (four, six):
+        rig.plane.send_dtmf(phone.port, "1")
+        rig.advance(100)
+        ((_, _, value),) = phone.rtp.recvmsg(100, 64)[1]
+        assert value[0] == 0xB8
 
 
 def test_limit_of_ports_and_their_return(core: Core, rig: Rig) -> None:
@@ -130,8 +143,9 @@ def test_rtp_timeout_once_for_each_silence(rig: Rig) -> None:
 def test_no_timeout_on_hold_nor_before_connect(rig: Rig) -> None:
     phone = rig.phone(rtp_timeout=0.5, connect=False)
     rig.advance(1000)
-    rig.plane.connect(phone.port, phone.remote(direction=Direction.SENDONLY))
-    rig.advance(1000)
+    for hold in (Direction.SENDONLY, Direction.RECVONLY, Direction.INACTIVE):
+        rig.plane.connect(phone.port, phone.remote(direction=hold))
+        rig.advance(1000)
     assert rig.events() == []
     rig.plane.connect(phone.port, phone.remote())
     rig.advance(400)

@@ -23,7 +23,9 @@ from engine.media.plane import (
     PortId,
     RecordingDone,
     Remote,
+    RtpTimeout,
 )
+from engine.media.wav import repair_all
 from engine.rtp.packet import Packet, encode, parse
 from tests.unit.media.rig import tone_wav
 
@@ -209,6 +211,26 @@ def test_killed_process_fails_those_who_wait(tmp_path: Path) -> None:
                 await waiting
             await control.lost.wait()
             client.close(PortId(65536))  # nobody is there: no error
+
+    limited(main)
+
+
+def test_kill_in_the_middle_leaves_what_repair_makes_playable(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with media(tmp_path, "34700-34799") as (process, path):
+            control = Control()
+            client = await control.join(path)
+            (a, _), (b, _) = await client.open("127.0.0.1", rtp_timeout=1.6), await client.open("127.0.0.1")
+            _, transport, remote = await Far.open()
+            client.record(a, b, "call.wav")
+            client.connect(a, remote)
+            await control.event(RtpTimeout)
+            process.kill()
+            await control.lost.wait()
+            transport.close()
+        (seconds,) = repair_all(tmp_path / "rec").values()
+        with wave.open(str(tmp_path / "rec/call.wav")) as file:
+            assert file.getnframes() == round(seconds * 8000) > 0
 
     limited(main)
 

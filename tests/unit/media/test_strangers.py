@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.media.plane import Dtmf, PortClosed, PortStats
+from engine.media.plane import Direction, Dtmf, PortClosed, PortStats
 from engine.rtp.packet import Packet, encode
 from tests.unit.media.rig import Phone, Rig
 
@@ -87,6 +87,32 @@ def test_scattered_packets_do_not_latch(rig: Rig) -> None:
     rig.play(phone, [rig.clip("a.wav", np.zeros(800, np.int16))])
     rig.advance(140)
     assert stranger.received() == []
+
+
+def test_nobody_latches_while_the_peer_holds(rig: Rig) -> None:
+    """Old-style hold (c=0.0.0.0) gives no address; whoever sends then is not the peer."""
+    phone, stranger = rig.phone(), rig.stranger()
+    rig.talk(2, a=(phone, WORDS))
+    stranger.target = phone.target
+    rig.plane.connect(phone.port, phone.remote(host="0.0.0.0", direction=Direction.SENDONLY))
+    rig.play(phone, [rig.clip("a.wav", np.zeros(8000, np.int16))], loop=True)
+    rig.talk(10, evil=(stranger, WORDS))
+    assert stranger.received() == []
+    rig.plane.connect(phone.port, phone.remote())
+    rig.advance(100)
+    assert len(phone.received()) == 5
+
+
+def test_nat_is_learnt_after_a_call_that_begins_on_hold(rig: Rig) -> None:
+    phone = rig.phone(connect=False)
+    rig.plane.connect(phone.port, phone.remote(host="127.9.9.9", direction=Direction.INACTIVE))
+    rig.talk(10, a=(phone, WORDS))
+    rig.advance(11_000, every=20)
+    rig.plane.connect(phone.port, phone.remote(host="127.9.9.9"))
+    rig.talk(4, a=(phone, WORDS))
+    rig.play(phone, [rig.clip("a.wav", np.zeros(800, np.int16))])
+    rig.advance(140)
+    assert len(phone.received()) == 5
 
 
 def test_reinvite_to_the_same_address_keeps_what_was_learnt(rig: Rig) -> None:
