@@ -18,6 +18,7 @@ class Outcome:
 
     caller: str
     status: int = 0
+    invited_at: float = 0.0
     setup: float = 0.0
     """INVITE to its final response."""
     answered_at: float = 0.0
@@ -77,14 +78,22 @@ class Callers:
         data = wire.response(request, 481, "Call/Transaction Does Not Exist", tag=wire.token(), headers=[])
         self._endpoint.answer(request, source, data, status=481)
 
+    async def hang_up_all(self, rate: float = 100.0) -> None:
+        """BYE in every dialog, so many a second."""
+        byes = []
+        for dialog in list(self._dialogs.values()):
+            byes.append(self._endpoint.loop.create_task(dialog.bye()))
+            await asyncio.sleep(1 / rate)
+        await asyncio.gather(*byes)
+
     async def call(self, caller: str, plan: Plan) -> Outcome:
         """One call from INVITE to its end."""
         outcome = Outcome(caller)
         branch, call_id = "z9hG4bK" + wire.token(), wire.token()
         invite = self._invite(caller, plan, branch, call_id)
-        started = monotonic()
+        outcome.invited_at = monotonic()
         final = await self._endpoint.request(invite, plan.target, branch, invite=True).final
-        outcome.setup, outcome.status = monotonic() - started, final.status
+        outcome.setup, outcome.status = monotonic() - outcome.invited_at, final.status
         if not 200 <= final.status < 300:
             outcome.failure = f"INVITE {final.status}"
             return outcome
