@@ -84,18 +84,34 @@ class Medias:
             elif told:
                 self._event(told[0], what)
 
+        said = ""
         while True:
+            plane = await self._reach(name, path, event, gone.set)
             try:
-                plane = await connect(str(path), events=event, lost=gone.set)
                 plane.reset()  # ports of calls that an earlier control process took with it
                 await plane.load(self._clips)
-            except (OSError, PlaneError) as error:
+            except PlaneError as error:
+                if str(error) != said:
+                    log.error("media process cannot be used", media=name, error=str(error))
+                said = str(error)
+                await plane.aclose()
                 gone.clear()
-                log.debug("media process not there yet", media=name, error=str(error))
                 await asyncio.sleep(RETRY_EVERY)
             else:
                 told.append(plane)
                 return plane
+
+    @staticmethod
+    async def _reach(
+        name: str, path: Path, event: Callable[[MediaEvent], None], lost: Callable[[], None]
+    ) -> PlaneClient:
+        """Connect, however long it takes."""
+        while True:
+            try:
+                return await connect(str(path), events=event, lost=lost)
+            except (OSError, PlaneError) as error:
+                log.debug("media process not there yet", media=name, error=str(error))
+                await asyncio.sleep(RETRY_EVERY)
 
     def _healthy(self, name: str, health: Health) -> None:
         self._load[name] = health.ports

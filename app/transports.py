@@ -31,7 +31,7 @@ class Transports:
     def __init__(self) -> None:
         self._udp: list[UdpTransport] = []
         self._tcp: list[TcpTransport] = []
-        self._by_local: dict[int, UdpTransport] = {}
+        self._by_local: dict[tuple[str, int], UdpTransport] = {}
 
     async def start(
         self, sockets: Sequence[SipSocket], receive: Callable[[bytes, Flow], None], lost: Callable[[Flow], None]
@@ -48,15 +48,15 @@ class Transports:
                 await tcp.start(sock)
                 self._tcp.append(tcp)
 
-    def send(self, flow: Flow, data: bytes) -> None:
+    def send(self, flow: Flow, data: bytes) -> bool:
+        """False when the flow leads nowhere: its connection is gone, or we have no such socket."""
         if flow.connection:
-            for tcp in self._tcp:
-                if tcp.send(flow, data):
-                    return
-            return
-        udp = self._udp_at(flow.local)
-        if udp is not None:
-            udp.send(flow, data)
+            return any(tcp.send(flow, data) for tcp in self._tcp)
+        udp = self._by_local.get(flow.local) or self._udp_at(flow.local)
+        if udp is None:
+            return False
+        udp.send(flow, data)
+        return True
 
     def flow_to(self, transport: str, remote: tuple[str, int]) -> Flow | None:
         """A flow that reaches `remote`; None over TCP (we open no connections yet) or for an IP family we lack."""
@@ -75,7 +75,8 @@ class Transports:
 
     def _udp_at(self, local: tuple[str, int]) -> UdpTransport | None:
         """The socket that a flow came by: same port, and same address or a wildcard of its family."""
-        if len(self._udp) == 1:
-            return self._udp[0]
         fitting = [u for u in self._udp if u.local[1] == local[1] and is_ipv6(u.local[0]) == is_ipv6(local[0])]
-        return next((u for u in fitting if u.local[0] == local[0]), fitting[0] if fitting else None)
+        found = next((u for u in fitting if u.local[0] == local[0]), fitting[0] if fitting else None)
+        if found is not None:
+            self._by_local[local] = found  # one entry for each address of this machine
+        return found

@@ -39,8 +39,7 @@ class Bridge:
             if not self._holding:
                 self._held_since = now
             self._holding[leg] = now
-            if other.has_media:
-                self._ua.play_music(other)
+            self._ua.play_music(other)
             self._ua.emit(CallHeld(call=self._call, leg=leg.id))
         elif not held and leg in self._holding:
             since = self._holding.pop(leg)

@@ -9,18 +9,18 @@ from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import uas_dialog
 from engine.sip.flow import Flow
-from engine.sip.message import Request, reply
+from engine.sip.message import Request, Response, reply
 from engine.sip.transactions import ServerKey
 from events.types import EndedBy
 from kernel.ids import CallId, LegId
 
 
 class CannotAnswer(Exception):
-    """The INVITE has been refused already: no codec in common, or a body that is no description."""
+    """No codec in common, or a body that is no description. Give `refusal` to `refuse`."""
 
-    def __init__(self, sip_status: int, reason: str) -> None:
+    def __init__(self, refusal: Response, reason: str) -> None:
         super().__init__(reason)
-        self.sip_status = sip_status
+        self.refusal = refusal
         self.reason = reason
 
 
@@ -32,65 +32,77 @@ class CallerLeg(SipLeg):
     ) -> None:
         super().__init__(line, plane, call, leg_id, flow, EndedBy.CALLER)
         self._key = key
-        self._pending = invite
-        self._acked: asyncio.Future[None] | None = None
+        self._pending: Request | None = invite  # until it has its final answer
+        self._answering = asyncio.Lock()
+        self._acked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.usage.received(key, invite)
 
-    async def answer(self) -> None:
-        """200 OK with our answer, or our offer when the INVITE had none; returns with the ACK.
+    @property
+    def ready(self) -> bool:
+        """Answered, acknowledged and not over: it may talk."""
+        return self._acked.done() and not self.ended.done()
 
-        Raises CannotAnswer, PlaneError. Does nothing when it has ended."""
-        invite = self._pending
-        assert invite is not None
-        await self._open_media()
-        if self.ended.done():
+    async def answer(self) -> None:
+        """200 OK with our answer, or our offer when the INVITE had none; returns with the ACK, or with the leg's end.
+
+        Any number of tasks may call it, each may be cancelled. Raises CannotAnswer, PlaneError."""
+        async with self._answering:
+            if not self.stream.usable and self._pending is not None:
+                await self._open_media()
+            if self._pending is not None:
+                self._accept_invite(self._pending)
+        await asyncio.shield(self._acked)
+
+    def reject(self, sip_status: int, reason: str) -> None:
+        if self._pending is not None:
+            self.refuse(reply(self._pending, sip_status, to_tag=self._tag), reason or "rejected")
+
+    def refuse(self, response: Response, reason: str) -> None:
+        """Answer the INVITE with this failure. Does nothing once it has its answer."""
+        if self._pending is None:
             return
+        self._respond_failure(response)
+        self.finish(EndedBy.SYSTEM, reason)
+
+    def cancelled(self, reason: str = "cancel") -> None:
+        """The caller gave up before our answer: CANCEL, or his connection is gone."""
+        if self._pending is not None:
+            self._respond_failure(reply(self._pending, 487, to_tag=self._tag))
+            self.finish(EndedBy.CALLER, reason)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """The connection of the INVITE is gone. No answer could reach the caller any more (RFC 3261 §18.2.2)."""
+        if flow == self._flow:
+            self.cancelled("connection_lost")
+
+    def finish(self, by: EndedBy, reason: str) -> None:
+        super().finish(by, reason)
+        if not self._acked.done():
+            self._acked.set_result(None)
+
+    def _accept_invite(self, invite: Request) -> None:
         try:
             offered = self._body(invite)
-            body = self._answer(offered) if offered else self._offer()
+            body = self.stream.answer(offered) if offered else self.stream.offer()
         except (SdpError, NotAcceptable) as error:
-            refusal = refuse_media(invite, error)
-            self._refuse(refusal.status, refusal.headers.get("Warning") or "")
-            raise CannotAnswer(refusal.status, str(error)) from None
+            raise CannotAnswer(refuse_media(invite, error, self._tag), str(error)) from None
         self.answered = True
         self.answered_at = self.line.clock.monotonic()
         self.sip_status = 200
         self._pending = None
-        acked = self._acked = asyncio.get_running_loop().create_future()
         response = self._respond_2xx(self._key, invite, body)
         self.dialog = uas_dialog(invite, response)
         self.line.dialogs[self.dialog.id] = self
-        await acked
 
-    def reject(self, sip_status: int, reason: str) -> None:
-        if self._pending is not None:
-            self._refuse(sip_status, "")
-            self.finish(EndedBy.SYSTEM, reason or "rejected")
-
-    def cancelled(self) -> None:
-        """CANCEL came before our answer."""
-        if self._pending is not None:
-            self.sip_status = 487
-            self._over(EndedBy.CALLER, "cancel")
-            self._pending = None
-
-    def finish(self, by: EndedBy, reason: str) -> None:
-        super().finish(by, reason)
-        if self._acked is not None and not self._acked.done():
-            self._acked.cancel()
-
-    def _refuse(self, sip_status: int, warning: str) -> None:
-        assert self._pending is not None
-        response = reply(self._pending, sip_status, to_tag=self._tag)
+    def _respond_failure(self, response: Response) -> None:
         response.headers.add("Server", SERVER)
-        if warning:
-            response.headers.add("Warning", warning)
         self._pending = None
-        self.sip_status = sip_status
+        self.sip_status = response.status
         self.usage.refused(self._key)
         self._respond(self._key, response)
 
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
         super()._acknowledged(ack, answer_due=answer_due)
-        if self._acked is not None and not self._acked.done():
+        if not self._acked.done():
+            self.listener.leg_answered(self)
             self._acked.set_result(None)

@@ -7,41 +7,30 @@ from zlib import crc32
 
 import structlog
 
+from engine.info import info_digit
 from engine.line import ALLOW, SERVER, Line, ResponseHandler
-from engine.media.plane import (
-    Dtmf,
-    Plane,
-    PlayDone,
-    PortClosed,
-    PortId,
-    PortStats,
-    RecordingDone,
-    Remote,
-    RtpTimeout,
-)
-from engine.sdp import describe
-from engine.sdp.describe import Description, SdpError
-from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
+from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
+from engine.sdp.describe import SdpError
+from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import Dialog
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import AckMissing, Acknowledged, Action, Hangup, InviteUsage, SendAgain, SendBye
 from engine.sip.message import Request, Response, reply
 from engine.sip.transactions import ServerKey
+from engine.stream import Stream
 from events.types import EndedBy, LegEnded, LegMediaReported
 from kernel.ids import CallId, LegId
 
 log = structlog.get_logger()
 
 SDP_TYPE = "application/sdp"
-KEYS = frozenset("0123456789*#ABCD")
-INFO_DIGITS = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
-"""application/dtmf-relay Signal values that name a key by its RFC 4733 event number."""
 
 
 class LegListener:
     """What a leg tells its call."""
 
+    def leg_answered(self, leg: "SipLeg") -> None: ...
     def leg_digit(self, leg: "SipLeg", digit: str, via: str) -> None: ...
     def leg_play_done(self, leg: "SipLeg", done: PlayDone) -> None: ...
     def leg_recording_done(self, done: RecordingDone) -> None: ...
@@ -56,12 +45,12 @@ class SipLeg(ResponseHandler):
 
     def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, flow: Flow, peer: EndedBy) -> None:
         self.line = line
-        self.plane = plane
         self.call = call
         self._id = leg_id
         self._flow = flow
         self._peer = peer
         self._tag = line.ids.token()
+        self.stream = Stream(plane, line.settings.codecs, crc32(self._tag.encode()))
         self.listener: LegListener = LegListener()
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
@@ -69,13 +58,10 @@ class SipLeg(ResponseHandler):
         self.answered = False
         self.answered_at = 0.0
         self.sip_status = 0
+        self.known = True
+        """The log has heard of it: it must hear of its end."""
         self.ended: asyncio.Future[EndedBy] = asyncio.get_running_loop().create_future()
-        self._port: PortId | None = None
-        self._local: LocalMedia | None = None
-        self._remote: Remote | None = None
-        self._description: Description | None = None  # our latest
-        self._pending: Request | None = None  # the peer's first INVITE, until it has its final answer
-        self._sdp_version = 0
+        """Never await it bare: a cancelled wait would cancel it, and the leg could not end any more."""
 
     # --- for calls --------------------------------------------------------------------------------------------
 
@@ -84,23 +70,27 @@ class SipLeg(ResponseHandler):
         return self._id
 
     @property
+    def plane(self) -> Plane:
+        return self.stream.plane
+
+    @property
     def port(self) -> PortId:
         """Only while `has_media`."""
-        assert self._port is not None
-        return self._port
+        return self.stream.port
 
     @property
     def has_media(self) -> bool:
-        return self._port is not None
+        """There is a port that takes commands."""
+        return self.stream.usable
 
     @property
     def codec(self) -> str:
-        return self._remote.codec.value if self._remote else ""
+        return self.stream.remote.codec.value if self.stream.remote else ""
 
     @property
     def held(self) -> bool:
         """The far end has put us on hold."""
-        return self._remote is not None and is_hold(self._remote)
+        return self.stream.held
 
     def hangup(self, reason: str = "") -> None:
         """End it from our side, whatever its state, and free its media. May be repeated."""
@@ -112,7 +102,7 @@ class SipLeg(ResponseHandler):
             case Hangup.CANCEL:
                 self._cancel()
             case Hangup.REJECT:
-                self.reject(480, "")
+                self.reject(480, reason)
             case _:
                 pass  # WAIT: the BYE follows the ACK
         self.finish(EndedBy.SYSTEM, reason or "bye")
@@ -120,12 +110,6 @@ class SipLeg(ResponseHandler):
 
     def reject(self, sip_status: int, reason: str) -> None:
         """Refuse the peer's INVITE. Only a caller's leg can."""
-
-    def release(self) -> None:
-        """Free the media port. PortClosed will bring its statistics."""
-        if self._port is not None and self._local is not None:
-            self._local = None
-            self.plane.close(self._port)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -138,17 +122,18 @@ class SipLeg(ResponseHandler):
             return
         self.ended.set_result(by)
         talked = self.line.clock.monotonic() - self.answered_at if self.answered else 0.0
-        self.line.emit(
-            LegEnded(
-                call=self.call,
-                leg=self._id,
-                sip_status=self.sip_status,
-                ended_by=by,
-                reason=reason,
-                talked=round(talked, 3),
+        if self.known:
+            self.line.emit(
+                LegEnded(
+                    call=self.call,
+                    leg=self._id,
+                    sip_status=self.sip_status,
+                    ended_by=by,
+                    reason=reason,
+                    talked=round(talked, 3),
+                )
             )
-        )
-        self.release()
+        self.stream.release()
         self.listener.leg_ended(self, by, reason)
 
     def _bye(self) -> None:
@@ -168,13 +153,16 @@ class SipLeg(ResponseHandler):
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------
 
-    def request(self, key: ServerKey, request: Request) -> None:
+    def request(self, key: ServerKey, request: Request, flow: Flow) -> None:
         """A request in the dialog. Always answered."""
         assert self.dialog is not None
         refusal = self.dialog.check(request)
+        if refusal is None and self.ended.done() and request.method != "BYE":
+            refusal = 481  # we hung up before the ACK: the dialog lives only for our BYE
         if refusal is not None:
             self._respond(key, reply(request, refusal))
             return
+        self._flow = flow  # a phone that came back on a new connection, or through another binding of its NAT
         match request.method:
             case "BYE":
                 self._respond(key, reply(request, 200))
@@ -197,10 +185,8 @@ class SipLeg(ResponseHandler):
         self._act(self.usage.acknowledged(request), request)
 
     def _over(self, by: EndedBy, reason: str) -> None:
-        """The peer ended it. An INVITE of its own that still waits is answered 487 (§15.1.2)."""
-        waiting = self.usage.bye_received()
-        if waiting is not None and self._pending is not None:
-            self._respond(waiting, reply(self._pending, 487, to_tag=self._tag))
+        """The peer ended it."""
+        self.usage.bye_received()
         self.finish(by, reason)
         self._arm()
 
@@ -215,13 +201,15 @@ class SipLeg(ResponseHandler):
             return
         try:
             offered = self._body(request)
-            body = self._answer(offered) if offered else self._offer()
+            held = self.held
+            body = self.stream.answer(offered) if offered else self.stream.offer()
         except (SdpError, NotAcceptable) as error:
             self._respond(key, refuse_media(request, error))
             self.usage.refused(key)
             return
         self.dialog.target_refresh(request)
         self._respond_2xx(key, request, body)
+        self._held_before(held)
 
     def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
         response = reply(request, 200, to_tag=self._tag)
@@ -271,12 +259,21 @@ class SipLeg(ResponseHandler):
         self._arm()
 
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
-        if answer_due and ack is not None:
-            try:
-                self._accept(self._body(ack))
-            except (SdpError, NotAcceptable) as error:
-                log.info("no usable answer in ACK", leg=self._id, error=str(error))
-                self.hangup("no_answer_sdp")
+        if not answer_due or ack is None or self.ended.done():
+            return
+        held = self.held
+        try:
+            self.stream.accept(self._body(ack))
+        except (SdpError, NotAcceptable) as error:
+            log.info("no usable answer in ACK", leg=self._id, error=str(error))
+            self.hangup("no_answer_sdp")
+            return
+        self._held_before(held)
+
+    def _held_before(self, held: bool) -> None:
+        """Tell of a change that a re-INVITE brought."""
+        if self.held != held:
+            self.listener.leg_hold(self, held=self.held)
 
     def _info(self, key: ServerKey, request: Request) -> None:
         digit = info_digit(request)
@@ -306,71 +303,30 @@ class SipLeg(ResponseHandler):
                 self._closed(event.stats)
 
     def _closed(self, stats: PortStats) -> None:
-        if self._port is None:
+        if not self.stream.present:
             return
-        self._port = None
-        self.line.emit(
-            LegMediaReported(
-                call=self.call,
-                leg=self._id,
-                codec=self.codec,
-                packets_received=stats.packets_received,
-                packets_sent=stats.packets_sent,
-                packets_lost=stats.packets_lost,
-                jitter_ms=round(stats.jitter_ms, 2),
-                jitter_max_ms=round(stats.jitter_max_ms, 2),
-                strangers=stats.strangers,
-                remote_lost=stats.remote_lost,
+        self.stream.closed()
+        if self.stream.remote is not None:
+            self.line.emit(
+                LegMediaReported(
+                    call=self.call,
+                    leg=self._id,
+                    codec=self.codec,
+                    packets_received=stats.packets_received,
+                    packets_sent=stats.packets_sent,
+                    packets_lost=stats.packets_lost,
+                    jitter_ms=round(stats.jitter_ms, 2),
+                    jitter_max_ms=round(stats.jitter_max_ms, 2),
+                    strangers=stats.strangers,
+                    remote_lost=stats.remote_lost,
+                )
             )
-        )
         self.listener.leg_media_closed(self)
 
     async def _open_media(self) -> None:
         """Bind a port. Raises PlaneError. When the leg ends meanwhile the port is closed again."""
-        settings = self.line.settings
-        bind = self.line.media_bind(self._flow)
-        port, rtp_port = await self.plane.open(bind, rtp_timeout=settings.rtp_timeout)
-        self._port = port
-        self._local = LocalMedia(self.line.media_shown(bind), rtp_port, settings.codecs, settings.ptime_ms)
+        port = await self.stream.open(self.line, self._flow)
         self.line.ports[self.plane, port] = self
-        if self.ended.done():
-            self.release()
-
-    def _offer(self) -> bytes:
-        """Our next offer."""
-        assert self._local is not None
-        self._sdp_version += 1
-        body = offer(self._local, self._session_id, self._sdp_version, self._description)
-        self._description = describe.parse(body)
-        return body
-
-    def _answer(self, body: bytes) -> bytes:
-        """Answer an offer and set the media plane to it. Raises SdpError or NotAcceptable, changing nothing."""
-        assert self._local is not None
-        answered = answer(describe.parse(body), self._local, self._session_id, self._sdp_version + 1)
-        self._sdp_version += 1
-        self._description = describe.parse(answered.body)
-        self._connect(answered.remote)
-        return answered.body
-
-    def _accept(self, body: bytes) -> None:
-        """Take the answer to our offer. Raises SdpError or NotAcceptable."""
-        assert self._local is not None
-        self._connect(accept(self._local, describe.parse(body), self._description))
-
-    def _connect(self, remote: Remote | None) -> None:
-        if remote is None or self._port is None:
-            return
-        before = self.held
-        self._remote = remote
-        self.plane.connect(self._port, remote)
-        if self.answered and self.held != before:
-            self.listener.leg_hold(self, held=self.held)
-
-    @property
-    def _session_id(self) -> int:
-        """A number that is ours and the same for the life of the leg (RFC 8866 §5.2)."""
-        return crc32(self._tag.encode())
 
     def _body(self, message: Request | Response) -> bytes:
         """The SDP body, b"" for none. Raises SdpError for a body of another kind."""
@@ -379,24 +335,8 @@ class SipLeg(ResponseHandler):
         return message.body
 
 
-def refuse_media(request: Request, error: SdpError | NotAcceptable) -> Response:
+def refuse_media(request: Request, error: SdpError | NotAcceptable, tag: str | None = None) -> Response:
     """400 for a description that is none, 488 for one that we cannot take; the reason in Warning (RFC 3261 §20.43)."""
-    response = reply(request, 400 if isinstance(error, SdpError) else 488)
+    response = reply(request, 400 if isinstance(error, SdpError) else 488, to_tag=tag)
     response.headers.add("Warning", f'399 callwright "{str(error).replace(chr(34), chr(39))}"')
     return response
-
-
-def info_digit(request: Request) -> str | None:
-    """The key that an INFO carries (application/dtmf-relay `Signal=5`, or application/dtmf `5`), None for others."""
-    if len(request.body) > 256:
-        return None
-    text = request.body.decode("ascii", "replace")
-    if request.content_type == "application/dtmf":
-        digit = text.strip()
-    elif request.content_type == "application/dtmf-relay":
-        fields = dict(line.replace(" ", "").split("=", 1) for line in text.splitlines() if "=" in line)
-        digit = fields.get("Signal", "")
-    else:
-        return None
-    digit = INFO_DIGITS.get(digit, digit.upper())
-    return digit if digit in KEYS else None

@@ -1,6 +1,6 @@
 """What a leg needs of the user agent: the transaction layer, the clock, and where to find things."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from engine.sip.headers import NameAddr
 from engine.sip.message import Request, Response
 from engine.sip.transactions import ClientKey, ServerKey, TransactionLayer
 from engine.sip.uri import sip_uri
+from engine.sip_counts import SipCounts
 from engine.transport.addresses import is_ipv6, is_wildcard, parse_ip
 from events.types import Event
 from kernel.clock import Clock
@@ -55,19 +56,18 @@ class Line:
     """Carry out what the transaction layer has to say; to be called after every order given to it."""
     flow_to: Callable[[str, tuple[str, int]], Flow | None]
     """(transport, (host, port)) → a flow that reaches it, None when there is none."""
+    counts: SipCounts
     chance: Callable[[], float]
     """0 ≤ chance < 1: waits after glare."""
     clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
     dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)
     ports: dict[tuple[Plane, PortId], "SipLeg"] = field(default_factory=dict)
-    responses: Counter[str] = field(default_factory=Counter)
-    """`INVITE 200` -> sent since the last report."""
     lingering: deque[tuple[float, ClientKey]] = field(default_factory=deque)
     """Answered INVITEs of ours, whose 2xx may come again until this time."""
 
     def respond(self, key: ServerKey, response: Response) -> None:
         """Give the layer a response to send, and count it."""
-        self.responses[f"{key[3]} {response.status}"] += 1
+        self.counts.sent[key[3], response.status] += 1
         self.layer.respond(key, response, self.clock.monotonic())
         self.pump()
 

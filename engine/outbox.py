@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
+log = structlog.get_logger()
+
 
 class Outbox:
     """Collects effects of one loop iteration, then commits the journal once and lets them all go, in order.
@@ -34,4 +38,7 @@ class Outbox:
         self._commit()
         effects, self._effects = self._effects, []
         for effect, args in effects:
-            effect(*args)
+            try:
+                effect(*args)
+            except Exception:  # those behind it belong to other calls
+                log.exception("effect failed", effect=getattr(effect, "__qualname__", str(effect)))

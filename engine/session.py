@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
 from engine.bridge import Bridge
 from engine.call import BridgeEnd, Collected, Dial, Dialled, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
+from engine.keypad import Keypad
 from engine.leg import LegListener, SipLeg
-from engine.media.plane import PlaneError, PlayDone, PlayId, RecordingDone
+from engine.media.plane import PlaneError, PlayDone, RecordingDone
+from engine.player import Player
 from events.types import (
     AttributeSet,
     CallAnswered,
@@ -22,17 +24,16 @@ from events.types import (
     RecordingStopped,
     RtpTimedOut,
 )
-from kernel.ids import CallId
+from kernel.ids import CallId, LegId
 
 if TYPE_CHECKING:
+    from engine.phone_leg import PhoneLeg
     from engine.ua import UserAgent
 
 log = structlog.get_logger()
 
 MEDIA_REPORT_WITHIN = 2.0
 """How long the end of a call waits for the media plane's last words (statistics, recording) before it is told."""
-DIGITS_LIMIT = 64
-"""Keys kept for a flow that does not collect them."""
 
 App = Callable[["LiveCall"], Awaitable[None]]
 
@@ -50,21 +51,23 @@ class LiveCall(LegListener):
         self._attributes: dict[str, str] = {}
         self._arrived_at = ua.clock.monotonic()
         self._task: asyncio.Task[None] | None = None
-        self._digits: list[str] = []
-        self._digit_waiter: asyncio.Future[None] | None = None
-        self._play_id = PlayId(0)
-        self._play_waiter: asyncio.Future[PlayDone] | None = None
-        self._barging = False
-        self._music: str | None = None
-        self._bridge: Bridge | None = None
-        self._last_bridge: BridgeEnd | None = None
+        self._running = False
+        self._keypad = Keypad()
+        self._player = Player(leg.stream)
+        self._phones: list[PhoneLeg] = []
         self._legs = 1
+        self._bridge: Bridge | None = None
+        self._bridged = False
+        self._last_bridge: BridgeEnd | None = None
         self._talked = 0.0
         self._recordings = 0
-        self._recordings_open = 0
-        self._quiet: asyncio.Event | None = None
-        self.outcome: CallOutcome | None = None
-        """Set by the application when it knows better than the engine (ABANDONED_QUEUE); read at the end."""
+        self._recording: set[str] = set()
+        self._quiet: asyncio.Future[None] | None = None
+        self.queued = False
+        """In a queue now; whoever puts it there says so, and takes it back unless the caller's end interrupts."""
+        self._outcome: CallOutcome | None = None  # None: judged by what the call has been through
+        self._ours = False
+        """The application ends the call."""
         self._ended: tuple[EndedBy, str] | None = None
         self._ended_at = 0.0
         leg.listener = self
@@ -104,36 +107,30 @@ class LiveCall(LegListener):
         self._ua.emit(AttributeSet(call=self._id, name=name, value=value))
 
     async def answer(self) -> None:
-        if self._leg.answered:
+        if self._leg.ready:
             return
-        try:
-            await self._leg.answer()
-        except CannotAnswer as refused:
-            await self._finish_here(EndedBy.SYSTEM, refused.reason, CallOutcome.REFUSED)
-        self._ua.emit(CallAnswered(call=self._id, waited=self._age(), codec=self._leg.codec))
+        if self._ended is None:
+            try:
+                await self._leg.answer()
+            except CannotAnswer as refused:
+                self._ours = True
+                self._outcome = CallOutcome.REFUSED
+                self._leg.refuse(refused.refusal, refused.reason)
+        if not self._leg.ready:
+            await self._gone()
 
     async def reject(self, sip_status: int, reason: str) -> None:
-        self._leg.reject(sip_status, reason)
-        await self._finish_here(EndedBy.SYSTEM, reason, CallOutcome.REFUSED)
+        if not self._leg.answered:
+            self._ours = True
+            self._outcome = CallOutcome.REFUSED
+            self._leg.reject(sip_status, reason)
+        await self.hangup(reason)
 
     async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
         await self.answer()
-        if barge_in and self._digits:
+        if barge_in and self._keypad:
             return Played(Why.BARGED, 0.0)
-        self._play_id = PlayId(self._play_id + 1)
-        self._play_waiter = asyncio.get_running_loop().create_future()
-        self._barging = barge_in
-        self._leg.plane.play(self._leg.port, self._play_id, clips, loop=False, barge_in=barge_in)
-        try:
-            done = await self._play_waiter
-        except asyncio.CancelledError:
-            self._stop_play()
-            raise
-        finally:
-            self._play_waiter = None
-            self._barging = False
-        if self._music is not None:
-            self._loop_music(self._music)
+        done = await self._player.play(clips, barge_in=barge_in)
         return Played(Why.FINISHED if done.finished else Why.BARGED, done.seconds)
 
     async def collect(
@@ -144,7 +141,7 @@ class LiveCall(LegListener):
         while len(got) < max_digits:
             try:
                 async with asyncio.timeout(inter_digit if got else timeout):
-                    digit = await self.next_digit()
+                    digit = await self._keypad.next()
             except TimeoutError:
                 return Collected(got, Why.TIMEOUT)
             if digit == terminator:
@@ -153,52 +150,58 @@ class LiveCall(LegListener):
         return Collected(got, Why.FINISHED)
 
     async def next_digit(self) -> str:
-        while not self._digits:
-            self._digit_waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._digit_waiter
-            finally:
-                self._digit_waiter = None
-        return self._digits.pop(0)
+        return await self._keypad.next()
 
     def start_music(self, clip: str) -> None:
-        self._music = clip
-        if self._leg.has_media and self._play_waiter is None:
-            self._loop_music(clip)
+        self._player.start_music(clip)
 
     def stop_music(self) -> None:
-        if self._music is not None:
-            self._music = None
-            if self._play_waiter is None:
-                self._stop_play()
+        self._player.stop_music()
 
     async def dial(self, order: Dial) -> Dialled:
+        if self._ended is not None:
+            await self._gone()
         return await self._ua.dial(self, order)
 
     async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
         assert isinstance(leg, SipLeg)
-        self._music = None
-        await self.answer()
+        try:
+            self._player.silence()
+            await self.answer()
+            if leg.ended.done() or not leg.has_media:  # hung up in the moment in which it was to be connected
+                by = leg.ended.result() if leg.ended.done() else EndedBy.SYSTEM
+                self._last_bridge = BridgeEnd(by, 0.0, 0.0)
+                return self._last_bridge
+            return await self._talk(leg, record)
+        finally:
+            leg.hangup("bridge_end")
+
+    async def _talk(self, leg: SipLeg, record: bool) -> BridgeEnd:
         bridge = self._bridge = Bridge(self._ua, self._id, self._leg, leg)
+        self._bridged = True
         bridge.start()
         if record:
             self._record(leg)
+        by = EndedBy.SYSTEM
         try:
-            ended_by = await leg.ended
+            by = await asyncio.shield(leg.ended)
         except asyncio.CancelledError:
-            ended_by = self._ended[0] if self._ended else EndedBy.SYSTEM
+            if leg.ended.done():
+                by = leg.ended.result()
+            elif self._ended is not None:
+                by = self._ended[0]
             raise
         finally:
             self._bridge = None
-            end = self._last_bridge = bridge.stop(ended_by)
+            end = self._last_bridge = bridge.stop(by)
             self._talked += end.talked
             if record and self._leg.has_media:
                 self._leg.plane.stop_recording(self._leg.port)
         return end
 
     async def hangup(self, reason: str = "bye") -> None:
-        self._leg.hangup(reason)
-        await self._finish_here(EndedBy.SYSTEM, reason, None)
+        self._hang_up(reason)
+        await self._gone()
 
     # --- what the user agent does -----------------------------------------------------------------------------
 
@@ -206,13 +209,14 @@ class LiveCall(LegListener):
     def leg(self) -> CallerLeg:
         return self._leg
 
-    def next_leg_number(self) -> int:
+    def add_phone(self, make: "Callable[[LegId], PhoneLeg]") -> "PhoneLeg":
+        """A leg to be dialled for this call, which outlives it in no case."""
+        self._phones = [phone for phone in self._phones if not phone.ended.done() or phone.stream.present]
         self._legs += 1
-        return self._legs
-
-    @property
-    def bridged(self) -> bool:
-        return self._bridge is not None
+        phone = make(LegId(f"{self._id}-{self._legs}"))
+        phone.listener = self
+        self._phones.append(phone)
+        return phone
 
     def start(self, app: App) -> asyncio.Task[None]:
         """Run the application; the call ends when it returns."""
@@ -221,60 +225,63 @@ class LiveCall(LegListener):
 
     def end(self, by: EndedBy, reason: str) -> None:
         """The call is over (BYE, CANCEL, media silence, shutdown): stop the application. May be repeated."""
-        if self._ended is None:
-            self._ended = (by, reason)
-            self._ended_at = self._ua.clock.monotonic()
-            if self._task is not None and not self._task.done():
-                self._task.cancel()
+        if self._ended is not None:
+            return
+        self._ended = (by, reason)
+        self._ended_at = self._ua.clock.monotonic()
+        if self._running and self._task is not None:  # a task cancelled before its first step would never run
+            self._task.cancel()
 
     # --- LegListener: the caller's leg --------------------------------------------------------------------------
 
+    def leg_answered(self, leg: SipLeg) -> None:
+        self._ua.emit(CallAnswered(call=self._id, waited=self._age(), codec=leg.codec))
+        self._player.resume()
+
     def leg_digit(self, leg: SipLeg, digit: str, via: str) -> None:
+        if leg.ended.done():
+            return
         self._ua.emit(DigitPressed(call=self._id, leg=leg.id, digit=digit, via=via))
         if self._bridge is not None:
             if via == "info":  # RFC 4733 events are relayed below us
                 other = self._bridge.other(leg)
                 if other.has_media:
                     other.plane.send_dtmf(other.port, digit)
-            return
-        if leg is not self._leg or len(self._digits) >= DIGITS_LIMIT:
-            return
-        self._digits.append(digit)
-        if self._digit_waiter is not None and not self._digit_waiter.done():
-            self._digit_waiter.set_result(None)
-        if self._barging and via == "info":
-            self._stop_play()
+        elif leg is self._leg:
+            self._keypad.press(digit)
+            if via == "info":
+                self._player.barge()
 
     def leg_play_done(self, leg: SipLeg, done: PlayDone) -> None:
-        waiter = self._play_waiter
-        if leg is self._leg and waiter is not None and done.play == self._play_id and not waiter.done():
-            waiter.set_result(done)
+        if leg is self._leg:
+            self._player.done(done)
 
     def leg_recording_done(self, done: RecordingDone) -> None:
-        self._recordings_open -= 1
-        self._ua.emit(
-            RecordingStopped(call=self._id, path=done.path, seconds=done.seconds, lost_frames=done.lost_frames)
-        )
-        self._check_quiet()
+        if done.path in self._recording:
+            self._recorded(done.path, done.seconds, done.lost_frames)
+            self._check_quiet()
 
     def leg_hold(self, leg: SipLeg, *, held: bool) -> None:
         if self._bridge is not None:
             self._bridge.hold(leg, held=held)
 
     def leg_rtp_timeout(self, leg: SipLeg, silent_for: float) -> None:
-        if leg.held:
+        """A peer that holds us may be silent; the plane begins to count anew when it resumes."""
+        if leg.held or leg.ended.done():
             return
         self._ua.emit(RtpTimedOut(call=self._id, leg=leg.id, silent_for=silent_for))
         leg.hangup("rtp_timeout")
-        if leg is self._leg:
-            self.outcome = self.outcome or CallOutcome.FAILED
-            self.end(EndedBy.SYSTEM, "rtp_timeout")
 
     def leg_ended(self, leg: SipLeg, by: EndedBy, reason: str) -> None:
         if leg is self._leg:
+            if by is EndedBy.SYSTEM and not self._ours:
+                self._outcome = CallOutcome.FAILED
             self.end(by, reason)
 
     def leg_media_closed(self, leg: SipLeg) -> None:
+        if leg is self._leg:
+            for path in list(self._recording):  # lost with the media process; `recordings repair` finds the file
+                self._recorded(path, 0.0, 0)
         self._check_quiet()
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -283,52 +290,54 @@ class LiveCall(LegListener):
         return round(self._ua.clock.monotonic() - self._arrived_at, 3)
 
     async def _live(self, app: App) -> None:
+        self._running = True
         try:
-            await app(self)
             if self._ended is None:
-                self._leg.hangup("flow_end")
-                self.end_quietly(EndedBy.SYSTEM, "flow_end")
+                await app(self)
+            self._running = False  # from here on nothing may cancel this task: it tells of the end
+            self._hang_up("flow_end")
         except asyncio.CancelledError:
-            if self._ended is None:
-                self._leg.hangup("shutdown")
-                self.end_quietly(EndedBy.SYSTEM, "shutdown")
+            self._running = False
+            self._leg.hangup("shutdown")
         except PlaneError as error:
-            self._fail("media", error)
-        except Exception as error:
+            log.error("call failed", call=self._id, error=str(error))
+            self._fail("media", 503)
+        except Exception:
             log.exception("call failed", call=self._id)
-            self._fail("flow_error", error)
+            self._fail("flow_error", 500)
         finally:
             await self._last_words()
 
-    def end_quietly(self, by: EndedBy, reason: str) -> None:
-        """As `end`, from within the call's own task: nothing is left to cancel."""
-        if self._ended is None:
-            self._ended = (by, reason)
-            self._ended_at = self._ua.clock.monotonic()
+    def _fail(self, reason: str, sip_status: int) -> None:
+        """Our fault: tell the caller's side as well as can be."""
+        self._running = False
+        self._leg.reject(sip_status, reason)
+        self._leg.hangup(reason)
 
-    def _fail(self, reason: str, error: Exception) -> None:
-        log.error("call failed", call=self._id, reason=reason, error=str(error))
-        self.outcome = CallOutcome.FAILED
-        if self._leg.answered:
-            self._leg.hangup(reason)
-        else:
-            self._leg.reject(503 if reason == "media" else 500, reason)
-        self.end_quietly(EndedBy.SYSTEM, reason)
+    def _hang_up(self, reason: str) -> None:
+        """The application ends the call."""
+        self._ours = True
+        self._leg.hangup(reason)
 
-    async def _finish_here(self, by: EndedBy, reason: str, outcome: CallOutcome | None) -> None:
-        self.outcome = self.outcome or outcome
-        self.end(by, reason)
-        await asyncio.sleep(0)  # the task's own cancellation arrives here
+    async def _gone(self) -> NoReturn:
+        """The call is over: whoever still works for it stops here."""
+        await asyncio.sleep(0)  # the cancellation of the call's own task arrives here
+        raise asyncio.CancelledError
 
     async def _last_words(self) -> None:
-        self._leg.release()
-        self._quiet = asyncio.Event()
+        for phone in self._phones:
+            phone.hangup("call_end")
+        quiet = self._quiet = asyncio.get_running_loop().create_future()
         self._check_quiet()
         try:
-            async with asyncio.timeout(MEDIA_REPORT_WITHIN):
-                await self._quiet.wait()
-        except TimeoutError:
-            log.warning("media plane did not report", call=self._id)
+            if not quiet.done():
+                await asyncio.wait([quiet], timeout=MEDIA_REPORT_WITHIN)
+        finally:
+            if not quiet.done():
+                log.warning("media plane did not report", call=self._id)
+            self._tell_end()
+
+    def _tell_end(self) -> None:
         assert self._ended is not None
         by, reason = self._ended
         self._ua.emit(
@@ -345,29 +354,29 @@ class LiveCall(LegListener):
         self._ua.call_gone(self)
 
     def _judge(self, by: EndedBy) -> CallOutcome:
-        if self._talked > 0:
+        if self._bridged:
             return CallOutcome.SERVED
-        if self.outcome is not None:
-            return self.outcome
+        if self._outcome is not None:
+            return self._outcome
+        if self.queued and by is EndedBy.CALLER:
+            return CallOutcome.ABANDONED_QUEUE
         if not self._leg.answered:
             return CallOutcome.CANCELLED if by is EndedBy.CALLER else CallOutcome.REFUSED
         return CallOutcome.ABANDONED_IVR if by is EndedBy.CALLER else CallOutcome.SELF_SERVED
 
     def _check_quiet(self) -> None:
-        if self._quiet is not None and not self._leg.has_media and self._recordings_open == 0:
-            self._quiet.set()
-
-    def _loop_music(self, clip: str) -> None:
-        self._play_id = PlayId(self._play_id + 1)
-        self._leg.plane.play(self._leg.port, self._play_id, [clip], loop=True, barge_in=False)
-
-    def _stop_play(self) -> None:
-        if self._leg.has_media:
-            self._leg.plane.stop(self._leg.port)
+        if self._quiet is None or self._quiet.done() or self._recording or self._leg.stream.present:
+            return
+        if not any(phone.stream.present for phone in self._phones):
+            self._quiet.set_result(None)
 
     def _record(self, leg: SipLeg) -> None:
         self._recordings += 1
         path = self._ua.recording_path(self._id, self._recordings)
-        self._recordings_open += 1
+        self._recording.add(path)
         self._leg.plane.record(self._leg.port, leg.port, path)
         self._ua.emit(RecordingStarted(call=self._id, path=path))
+
+    def _recorded(self, path: str, seconds: float, lost_frames: int) -> None:
+        self._recording.discard(path)
+        self._ua.emit(RecordingStopped(call=self._id, path=path, seconds=seconds, lost_frames=lost_frames))

@@ -4,11 +4,9 @@ leave through the outbox.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import structlog
 
@@ -21,6 +19,8 @@ from engine.line import ALLOW, SERVER, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
 from engine.outbox import Outbox
 from engine.phone_leg import PhoneLeg
+from engine.ports import Dialplan, Planes
+from engine.refusals import busy, not_allowed, options, unsupported
 from engine.registration import Registration
 from engine.session import App, LiveCall
 from engine.sip.dialog import dialog_id
@@ -28,6 +28,7 @@ from engine.sip.flow import Flow
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
 from engine.sip.parse import bad_request, parse
+from engine.sip.registrar import Binding
 from engine.sip.transactions import (
     AckArrived,
     AckTimedOut,
@@ -40,30 +41,14 @@ from engine.sip.transactions import (
     ServerKey,
     TransactionLayer,
 )
-from events.types import CallArrived, CallRefused, EndedBy, Event, SipReported
+from engine.sip_counts import SipCounts
+from events.types import CallArrived, CallRefused, EndedBy, Event
 from kernel.clock import Clock
 from kernel.ids import CallId, Ids, LegId
 
 log = structlog.get_logger()
 
-REPORT_EVERY = 5.0
-"""Seconds between two SipReported."""
 METHODS = frozenset(ALLOW.split(", "))
-RETRY_AFTER = "5"
-
-
-class Dialplan(Protocol):
-    """Which application answers a number."""
-
-    def route(self, dialled: str, phone: str) -> App | None:
-        """phone: user of the authenticated phone that dials, "" for a trunk. None: no such number."""
-
-
-class Planes(Protocol):
-    """The media processes."""
-
-    def choose(self) -> Plane | None:
-        """One with room for a new call, None when there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +69,8 @@ class Parts:
     """0 ≤ chance < 1."""
     emit: Callable[[Event], None]
     outbox: Outbox
-    send: Callable[[Flow, bytes], object]
-    """To the transports; called only after the events before it are committed."""
+    send: Callable[[Flow, bytes], bool]
+    """To the transports; called only after the events before it are committed. False: the flow leads nowhere."""
     flow_to: Callable[[str, tuple[str, int]], Flow | None]
     planes: Planes
     registration: Registration
@@ -108,6 +93,7 @@ class UserAgent:
         self._admission = parts.admission
         self._dialplan = parts.dialplan
         self._layer = TransactionLayer(branch=parts.ids.token)
+        self._counts = SipCounts(self._layer)
         self.line = Line(
             settings=settings.line,
             clock=parts.clock,
@@ -115,6 +101,7 @@ class UserAgent:
             layer=self._layer,
             emit=parts.emit,
             pump=self._pump,
+            counts=self._counts,
             flow_to=parts.flow_to,
             chance=parts.chance,
         )
@@ -128,12 +115,6 @@ class UserAgent:
         self.quiet.set()
         self.draining = False
         """Refuse new calls: an orderly stop has begun."""
-        self._received: Counter[str] = Counter()
-        self._heard: Counter[str] = Counter()
-        self._malformed = 0
-        self._dropped = 0
-        self._resent_reported = 0
-        self._again_reported = 0
 
     # --- from the transports ------------------------------------------------------------------------------------
 
@@ -154,6 +135,8 @@ class UserAgent:
         now = self.clock.monotonic()
         self._layer.flow_failed(flow, now)
         self._registration.disconnected(flow, now)
+        for leg in list(self._invites.values()):
+            leg.flow_lost(flow)
         self._pump()
 
     def media_event(self, plane: Plane, event: MediaEvent) -> None:
@@ -169,7 +152,6 @@ class UserAgent:
         for (owner, port), leg in list(self.line.ports.items()):
             if owner is plane:
                 leg.hangup("media_lost")
-                leg.listener.leg_ended(leg, EndedBy.SYSTEM, "media_lost")
                 self.media_event(plane, PortClosed(port=port, stats=PortStats()))
 
     # --- for calls ----------------------------------------------------------------------------------------------
@@ -180,16 +162,17 @@ class UserAgent:
         if not bindings:
             return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
         caller = call.leg
-        legs = []
-        for binding in bindings:
-            leg_id = LegId(f"{call.id}-{call.next_leg_number()}")
-            leg = PhoneLeg(self.line, caller.plane, call.id, leg_id, binding)
-            leg.listener = call
-            legs.append(leg)
+
+        def phone(binding: Binding) -> PhoneLeg:
+            return call.add_phone(lambda leg_id: PhoneLeg(self.line, caller.plane, call.id, leg_id, binding))
+
+        legs = [phone(binding) for binding in bindings]
         return await ring(legs, call.caller, caller.codec, order, self.clock.monotonic)
 
     def play_music(self, leg: SipLeg) -> None:
-        leg.plane.play(leg.port, PlayId(0), [self._settings.music], loop=True, barge_in=False)
+        """For a party on hold."""
+        if leg.has_media and self._settings.music:
+            leg.plane.play(leg.port, PlayId(0), [self._settings.music], loop=True, barge_in=False)
 
     def recording_path(self, call: CallId, number: int) -> str:
         """Relative to the recordings folder: a folder a day (UTC), named by nothing that a caller could choose."""
@@ -217,24 +200,9 @@ class UserAgent:
         while lingering and lingering[0][0] <= now:
             self.line.clients.pop(lingering.popleft()[1], None)
         self._registration.expire(now)
-        resent, again = self._layer.retransmissions_sent, self._layer.retransmissions_received
-        if not (self._received or self.line.responses or self._heard or self._malformed or self._dropped):
-            return
-        self.emit(
-            SipReported(
-                requests=dict(self._received),
-                responses_sent=dict(self.line.responses),
-                responses_received=dict(self._heard),
-                retransmissions_sent=resent - self._resent_reported,
-                retransmissions_received=again - self._again_reported,
-                malformed=self._malformed,
-                dropped=self._dropped,
-            )
-        )
-        self._resent_reported, self._again_reported = resent, again
-        for counts in (self._received, self.line.responses, self._heard):
-            counts.clear()
-        self._malformed = self._dropped = 0
+        report = self._counts.take()
+        if report is not None:
+            self.emit(report)
 
     # --- the transaction layer's outputs --------------------------------------------------------------------------
 
@@ -247,7 +215,11 @@ class UserAgent:
         try:
             while outputs := self._layer.poll():
                 for output in outputs:
-                    self._carry_out(output)
+                    try:
+                        self._carry_out(output)
+                    except Exception:  # one message must not take those behind it, and their calls, with it
+                        log.exception("message failed", output=type(output).__name__)
+                        self._failed(output)
         finally:
             self._pumping = False
         self._arm()
@@ -255,7 +227,7 @@ class UserAgent:
     def _carry_out(self, output: Output) -> None:
         match output:
             case Send():
-                self._outbox.add(self._send, output.flow, output.data)
+                self._outbox.add(self._deliver, output.flow, output.data)
             case RequestArrived():
                 self._request(output)
             case ResponseArrived():
@@ -280,15 +252,29 @@ class UserAgent:
             case AckTimedOut():
                 pass  # our refusal was never acknowledged: there is nothing left to free
 
+    def _failed(self, output: Output) -> None:
+        """A fault of ours: the request has its answer all the same, and the call that it belongs to ends."""
+        if isinstance(output, RequestArrived):
+            self._respond(output.key, reply(output.request, 500, to_tag=self.ids.token()))
+            leg = self.line.dialogs.get(dialog_id(output.request))
+            if leg is not None:
+                leg.hangup("internal_error")
+
     def _response(self, output: ResponseArrived) -> None:
         key, response = output
-        self._heard[f"{key[1]} {response.status}"] += 1
+        self._counts.heard[key[1], response.status] += 1
         handler = self.line.clients.get(key)
         if handler is None:
             return
         if response.status >= 200 and key[1] != "INVITE":
             del self.line.clients[key]
         handler.response(key, response)
+
+    def _deliver(self, flow: Flow, data: bytes) -> None:
+        """An effect: events are written, the message may leave. What can't leave fails at once, not by time-out."""
+        if not self._send(flow, data):
+            self._layer.flow_failed(flow, self.clock.monotonic())
+            self._pump()
 
     def _arm(self) -> None:
         deadline = self._layer.deadline
@@ -308,22 +294,22 @@ class UserAgent:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def _refuse(self, error: ParseError, flow: Flow) -> None:
-        self._malformed += 1
         answer = bad_request(error)
+        self._counts.malformed += 1
+        self._counts.dropped += answer is None
         log.info("malformed", source=str(flow), reason=error.reason, offset=error.offset, answered=answer is not None)
         if answer is not None:
-            self._outbox.add(self._send, flow, answer)
+            self._outbox.add(self._deliver, flow, answer)
 
     def _request(self, arrived: RequestArrived) -> None:
         key, request, flow = arrived
-        method = request.method if request.method in METHODS else "other"
-        self._received[method] += 1
+        self._counts.received[request.method if request.method in METHODS else "other"] += 1
         if request.to_tag is not None:
             leg = self.line.dialogs.get(dialog_id(request))
             if leg is None:
                 self._respond(key, reply(request, 481))
             else:
-                leg.request(key, request)
+                leg.request(key, request, flow)
             return
         response = self._outside_dialog(key, request, flow)
         if response is not None:
@@ -336,22 +322,10 @@ class UserAgent:
             case "REGISTER":
                 return self._registration.handle(request, flow, self.clock.monotonic())
             case "OPTIONS":
-                return self._options(request)
+                return options(request, self.ids.token(), draining=self.draining)
             case "BYE" | "INFO":
                 return reply(request, 481, to_tag=self.ids.token())
-        response = reply(request, 405, to_tag=self.ids.token())
-        response.headers.add("Allow", ALLOW)
-        return response
-
-    def _options(self, request: Request) -> Response:
-        """What we can (§11.2). 503 while draining, so that trunks send their calls elsewhere."""
-        response = reply(request, 503 if self.draining else 200, to_tag=self.ids.token())
-        response.headers.add("Allow", ALLOW)
-        response.headers.add("Accept", "application/sdp")
-        response.headers.add("Accept-Encoding", "identity")
-        response.headers.add("Accept-Language", "zh, en")
-        response.headers.add("Supported", "")
-        return response
+        return not_allowed(request, self.ids.token())
 
     def _invite(self, key: ServerKey, request: Request, flow: Flow) -> Response | None:
         """A new call, or the response that refuses it."""
@@ -366,7 +340,7 @@ class UserAgent:
             return self._refused_call(request, flow, admitted, refusal)
         plane = self._planes.choose()
         if plane is None or app is None:
-            return self._refused_call(request, flow, admitted, self._busy(request, "no media process"))
+            return self._refused_call(request, flow, admitted, busy(request, self.ids.token(), "no media process"))
         call_id = self.ids.call(self.clock.wall())
         leg = CallerLeg(self.line, plane, call_id, LegId(f"{call_id}-1"), flow, key, request)
         call = LiveCall(
@@ -393,40 +367,14 @@ class UserAgent:
         return None
 
     def _refusal(self, request: Request, app: App | None, admitted: Admitted) -> Response | None:
-        if self.draining:
-            return self._busy(request, "shutting down")
-        if len(self.calls) >= self._settings.max_calls or not self._admission.has_room(admitted.trunk):
-            return self._busy(request, "too many calls")
-        if app is None:
-            return reply(request, 404, to_tag=self.ids.token())
-        return self._unsupported(request)
-
-    def _unsupported(self, request: Request) -> Response | None:
-        """§8.2.2.3, §8.2.3, §12.1.1, §16.3: what an INVITE must not ask, and must have."""
         tag = self.ids.token()
-        required = request.headers.elements("Require")
-        if required:
-            response = reply(request, 420, to_tag=tag)
-            response.headers.add("Unsupported", ", ".join(required))
-            return response
-        if request.request_uri.scheme not in ("sip", "sips"):
-            return reply(request, 416, to_tag=tag)
-        if request.body and request.content_type != "application/sdp":
-            response = reply(request, 415, to_tag=tag)
-            response.headers.add("Accept", "application/sdp")
-            return response
-        try:
-            usable = bool(request.contacts) and request.contacts[0].uri.scheme in ("sip", "sips")
-            _ = [route.uri for route in request.record_routes]
-        except ParseError as error:
-            return reply(request, 400, error.reason, to_tag=tag)
-        return None if usable else reply(request, 400, "Missing Contact", to_tag=tag)
-
-    def _busy(self, request: Request, reason: str) -> Response:
-        response = reply(request, 503, to_tag=self.ids.token())
-        response.headers.add("Retry-After", RETRY_AFTER)
-        response.headers.add("Warning", f'399 callwright "{reason}"')
-        return response
+        if self.draining:
+            return busy(request, tag, "shutting down")
+        if len(self.calls) >= self._settings.max_calls or not self._admission.has_room(admitted.trunk):
+            return busy(request, tag, "too many calls")
+        if app is None:
+            return reply(request, 404, to_tag=tag)
+        return unsupported(request, tag)
 
     def _refused_call(self, request: Request, flow: Flow, admitted: Admitted, response: Response) -> Response:
         self.emit(

@@ -1,0 +1,20 @@
+"""What the user agent asks of its surroundings."""
+
+from typing import Protocol
+
+from engine.media.plane import Plane
+from engine.session import App
+
+
+class Dialplan(Protocol):
+    """Which application answers a number."""
+
+    def route(self, dialled: str, phone: str) -> App | None:
+        """phone: user of the authenticated phone that dials, "" for a trunk. None: no such number."""
+
+
+class Planes(Protocol):
+    """The media processes."""
+
+    def choose(self) -> Plane | None:
+        """One with room for a new call, None when there is none."""

@@ -1,0 +1,56 @@
+"""Answers to requests outside a dialog that change nothing: what we can do, what we can't, and what is too much.
+
+tag: for To, when the request has none there.
+"""
+
+from engine.line import ALLOW
+from engine.sip.grammar import ParseError
+from engine.sip.message import Request, Response, reply
+
+RETRY_AFTER = "5"
+_SIP = ("sip", "sips")
+
+
+def unsupported(request: Request, tag: str) -> Response | None:
+    """§8.2.2.3, §8.2.3, §12.1.1, §16.3: what an INVITE must not ask, and must have. None: nothing is wrong with it."""
+    required = request.headers.elements("Require")
+    if required:
+        response = reply(request, 420, to_tag=tag)
+        response.headers.add("Unsupported", ", ".join(required))
+        return response
+    if request.request_uri.scheme not in _SIP:
+        return reply(request, 416, to_tag=tag)
+    if request.body and request.content_type != "application/sdp":
+        response = reply(request, 415, to_tag=tag)
+        response.headers.add("Accept", "application/sdp")
+        return response
+    try:
+        usable = bool(request.contacts) and request.contacts[0].uri.scheme in _SIP
+        _ = request.record_routes
+    except ParseError as error:
+        return reply(request, 400, error.reason, to_tag=tag)
+    return None if usable else reply(request, 400, "Missing Contact", to_tag=tag)
+
+
+def busy(request: Request, tag: str, reason: str) -> Response:
+    response = reply(request, 503, to_tag=tag)
+    response.headers.add("Retry-After", RETRY_AFTER)
+    response.headers.add("Warning", f'399 callwright "{reason}"')
+    return response
+
+
+def not_allowed(request: Request, tag: str) -> Response:
+    response = reply(request, 405, to_tag=tag)
+    response.headers.add("Allow", ALLOW)
+    return response
+
+
+def options(request: Request, tag: str, *, draining: bool) -> Response:
+    """What we can (§11.2). 503 while draining, so that trunks send their calls elsewhere."""
+    response = reply(request, 503 if draining else 200, to_tag=tag)
+    response.headers.add("Allow", ALLOW)
+    response.headers.add("Accept", "application/sdp")
+    response.headers.add("Accept-Encoding", "identity")
+    response.headers.add("Accept-Language", "zh, en")
+    response.headers.add("Supported", "")
+    return response

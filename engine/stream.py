@@ -1,0 +1,112 @@
+"""The media of a leg: one port of a media plane, and the offer/answer state that belongs to it (RFC 3264)."""
+
+import msgspec
+
+from engine.line import Line
+from engine.media.plane import Codec, Direction, Plane, PortId, Remote
+from engine.sdp import describe
+from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
+from engine.sip.flow import Flow
+
+
+class Stream:
+    """Opened at most once; a release that comes first, or meanwhile, closes it as soon as it is open."""
+
+    __slots__ = ("_codecs", "_local", "_port", "_released", "_said", "_session_id", "_version", "plane", "remote")
+
+    def __init__(self, plane: Plane, codecs: tuple[Codec, ...], session_id: int) -> None:
+        """session_id: the same for the life of the leg (RFC 8866 §5.2)."""
+        self.plane = plane
+        self.remote: Remote | None = None
+        """What was negotiated last."""
+        self._codecs = codecs
+        self._session_id = session_id
+        self._version = 0
+        self._port: PortId | None = None
+        self._local: LocalMedia | None = None
+        self._said = b""  # our latest description
+        self._released = False
+
+    @property
+    def usable(self) -> bool:
+        """There is a port, and it was not given back: it may be commanded."""
+        return self._port is not None and not self._released
+
+    @property
+    def present(self) -> bool:
+        """The plane has not yet said that it closed the port."""
+        return self._port is not None
+
+    @property
+    def port(self) -> PortId:
+        """Only while `present`."""
+        assert self._port is not None
+        return self._port
+
+    @property
+    def held(self) -> bool:
+        """The far end does not want to hear us."""
+        return self.remote is not None and is_hold(self.remote)
+
+    async def open(self, line: Line, flow: Flow) -> PortId:
+        """Bind a port for a peer whose SIP comes by `flow`. Raises PlaneError."""
+        bind = line.media_bind(flow)
+        port, rtp_port = await self.plane.open(bind, rtp_timeout=line.settings.rtp_timeout)
+        self._port = port
+        self._local = LocalMedia(line.media_shown(bind), rtp_port, self._codecs, line.settings.ptime_ms)
+        if self._released:
+            self.plane.close(port)
+        return port
+
+    def release(self) -> None:
+        """Give the port back; PortClosed will bring its statistics."""
+        if not self._released:
+            self._released = True
+            if self._port is not None:
+                self.plane.close(self._port)
+
+    def closed(self) -> None:
+        """PortClosed came."""
+        self._port = None
+        self._released = True
+
+    def prefer(self, first: str) -> None:
+        """Offer this codec first, if it is one of ours."""
+        if first in self._codecs:
+            self._codecs = (Codec(first), *(codec for codec in self._codecs if codec != first))
+
+    def offer(self) -> bytes:
+        """Our next offer."""
+        assert self._local is not None
+        self._version += 1
+        before = describe.parse(self._said) if self._said else None
+        self._said = offer(self._local, self._session_id, self._version, before)
+        return self._said
+
+    def answer(self, body: bytes) -> bytes:
+        """Answer an offer and set the plane to it. Raises SdpError or NotAcceptable, changing nothing.
+
+        A first offer without a live stream is refused: there would be nobody to talk to. Later it means silence."""
+        assert self._local is not None
+        answered = answer(describe.parse(body), self._local, self._session_id, self._version + 1)
+        if answered.remote is None and self.remote is None:
+            raise NotAcceptable("no live stream is offered")
+        self._version += 1
+        self._said = answered.body
+        self._connect(answered.remote)
+        return answered.body
+
+    def accept(self, body: bytes) -> None:
+        """Take the answer to our offer. Raises SdpError or NotAcceptable."""
+        assert self._local is not None
+        answered = describe.parse(body)
+        several = self._said.count(b"m=") > 1
+        self._connect(accept(self._local, answered, describe.parse(self._said) if several else None))
+
+    def _connect(self, remote: Remote | None) -> None:
+        if remote is None:
+            assert self.remote is not None
+            remote = msgspec.structs.replace(self.remote, direction=Direction.INACTIVE)
+        self.remote = remote
+        if self.usable:
+            self.plane.connect(self.port, remote)

@@ -1,0 +1,197 @@
+"""A user agent under virtual time with phones, a plane without sound, and a log in memory."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from ipaddress import ip_network
+from typing import Any, TypeVar
+
+from structlog.testing import capture_logs
+
+from engine.admission import Admission, Trunk
+from engine.authentication import Authenticator
+from engine.line import LineSettings
+from engine.media.plane import MediaEvent, Plane
+from engine.outbox import Outbox
+from engine.registration import Registration
+from engine.session import App, LiveCall
+from engine.sip.digest import Nonces
+from engine.sip.flow import Flow
+from engine.sip.message import Headers, Request
+from engine.sip.registrar import Registrar
+from engine.ua import Parts, UaSettings, UserAgent
+from events.types import CallArrived, CallEnded, Event, LegDialled, LegEnded, RecordingStarted, RecordingStopped
+from kernel.clock import Clock
+from kernel.ids import Ids
+from tests.support.plane import FakePlane
+from tests.support.softphone import Softphone
+from tests.support.virtual import run
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+OURS = ("192.0.2.1", 5060)
+DELAY = 0.01
+"""Of every message, one way, in seconds."""
+SETTLED = 70.0
+"""After 64*T1, the linger and the media's last words: nothing may be left."""
+
+
+class World:
+    """apps: dialled number -> application."""
+
+    def __init__(self, **apps: App) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.apps = {name.removeprefix("n"): app for name, app in apps.items()}
+        self.events: list[Event] = []
+        self.plane: FakePlane = FakePlane()
+        self.plane.events = partial(self._media, self.plane)
+        self.phones: dict[Flow, Softphone] = {}
+        self.lose: Callable[[bytes], bool] = lambda data: False
+        """Drop this datagram (either way)?"""
+        self.unreachable: set[Flow] = set()
+        self._sent_at = 0.0
+        ids = Ids(random.Random(1))
+        clock = Clock(loop.time, 1_760_000_000.0)
+        authenticator = Authenticator(Nonces(b"k" * 32), "example.net", {}, self.events.append, ids.token)
+        self.registrar = Registrar()
+        self.ua = UserAgent(
+            UaSettings(line=LineSettings(domain="example.net"), music="hold.wav"),
+            Parts(
+                clock=clock,
+                ids=ids,
+                chance=lambda: 0.5,
+                emit=self.events.append,
+                outbox=Outbox(lambda: None, loop.call_soon),
+                send=self._send,
+                flow_to=lambda transport, remote: Flow("udp", OURS, remote, 0) if transport == "udp" else None,
+                planes=self,
+                registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
+                admission=Admission(
+                    [Trunk(name="t", networks=(ip_network("192.0.2.0/24"),))], authenticator, frozenset(), "*"
+                ),
+                dialplan=self,
+            ),
+        )
+        self._faults: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda loop, context: self._faults.append(context))
+
+    # --- Planes, Dialplan ---
+
+    def choose(self) -> Plane | None:
+        return None if self.plane.lost else self.plane
+
+    def route(self, dialled: str, phone: str) -> App | None:
+        return self.apps.get(dialled)
+
+    # --- who is there ---
+
+    def phone(self, name: str, last: int, transport: str = "udp") -> Softphone:
+        flow = Flow(transport, OURS, (f"192.0.2.{last}", 5060), last if transport == "tcp" else 0)
+        phone = self.phones[flow] = Softphone(name, flow, self._from_phone)
+        return phone
+
+    def agent(self, name: str, last: int, aor: str = "8001", transport: str = "udp") -> Softphone:
+        """A phone that is registered."""
+        phone = self.phone(name, last, transport)
+        items = [("Via", f"SIP/2.0/UDP x;branch=z9hG4bK{last}"), ("From", f"<sip:{aor}@example.net>;tag=1")]
+        items += [("To", f"<sip:{aor}@example.net>"), ("Call-ID", f"r{last}"), ("CSeq", "1 REGISTER")]
+        items += [("Contact", phone.contact or ""), ("Expires", "3600")]
+        request = Request("REGISTER", "sip:example.net", Headers(items))
+        assert self.registrar.register(request, aor, phone.flow, self.now())[0].status == 200
+        return phone
+
+    def lose_connection(self, phone: Softphone) -> None:
+        self.unreachable.add(phone.flow)
+        self.ua.flow_lost(phone.flow)
+
+    def lose_media(self) -> None:
+        self.plane.lose()
+        self.ua.media_lost(self.plane)
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def names(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+    @property
+    def call(self) -> LiveCall:
+        """The only one."""
+        (call,) = self.ua.calls.values()
+        return call
+
+    # --- the wire ---
+
+    def _from_phone(self, data: bytes, flow: Flow) -> None:
+        if flow not in self.unreachable and not self.lose(data):
+            self._carry(self.ua.receive, data, flow)
+
+    def _send(self, flow: Flow, data: bytes) -> bool:
+        if flow in self.unreachable:
+            return False
+        phone = self.phones.get(flow)
+        if phone is not None and not self.lose(data):
+            self._carry(phone.receive, data)
+        return True
+
+    def _carry(self, receive: Callable[..., None], *what: object) -> None:
+        """In the order of sending: the loop keeps none among timers of one moment."""
+        self._sent_at = max(self.now(), self._sent_at + 1e-9)
+        asyncio.get_running_loop().call_at(self._sent_at + DELAY, receive, *what)
+
+    def _media(self, plane: Plane, event: MediaEvent) -> None:
+        self.ua.media_event(plane, event)
+
+    # --- what must hold ---
+
+    async def settle(self, within: float = SETTLED) -> None:
+        """Let everything end; then nothing may be left, and everything must have been told once."""
+        await asyncio.sleep(within)
+        self.ua.report()
+        assert not self._faults, self._faults
+        assert not self.plane.faults, self.plane.faults
+        line = self.ua.line
+        left = {
+            "calls": self.ua.calls,
+            "invites": self.ua._invites,
+            "dialogs": line.dialogs,
+            "ports": line.ports,
+            "clients": line.clients,
+            "lingering": line.lingering,
+            "plane": self.plane.ports,
+            "transactions": {name: count for name, count in zip("sc", self.ua._layer.open, strict=True) if count},
+            "taken": +self.ua._admission._calls,
+            "tasks": asyncio.all_tasks() - {asyncio.current_task()},
+        }
+        assert not any(left.values()), {name: value for name, value in left.items() if value}
+        self._balanced()
+
+    def _balanced(self) -> None:
+        arrived = [event.call for event in self.of(CallArrived)]
+        assert sorted(event.call for event in self.of(CallEnded)) == sorted(arrived)
+        legs = [f"{call}-1" for call in arrived] + [event.leg for event in self.of(LegDialled)]
+        assert sorted(event.leg for event in self.of(LegEnded)) == sorted(legs)
+        began = sorted(event.path for event in self.of(RecordingStarted))
+        assert sorted(event.path for event in self.of(RecordingStopped)) == began
+        last = {}
+        for index, event in enumerate(self.events):
+            last[getattr(event, "call", "")] = index
+        for call in arrived:
+            assert isinstance(self.events[last[call]], CallEnded), self.events[last[call]]
+
+
+def play(story: Callable[[], Awaitable[T]], *, errors: bool = False) -> T:
+    """Run under virtual time. Nothing may be logged as an error, unless the story is about one."""
+
+    async def main() -> T:
+        return await story()
+
+    with capture_logs() as logs:
+        result = run(main())
+    bad = [entry for entry in logs if entry["log_level"] in ("error", "critical") and not errors]
+    assert not bad, bad
+    return result
