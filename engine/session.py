@@ -59,6 +59,7 @@ class LiveCall(LegListener):
         self._bridge: Bridge | None = None
         self._bridged = False
         self._last_bridge: BridgeEnd | None = None
+        self._agent_left = False  # the agent hung up, and the caller has heard nothing of us since
         self._talked = 0.0
         self._recordings = 0
         self._recording: set[str] = set()
@@ -127,6 +128,7 @@ class LiveCall(LegListener):
         await self.hangup(reason)
 
     async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+        self._agent_left = False
         await self.answer()
         if barge_in and self._keypad:
             return Played(Why.BARGED, 0.0)
@@ -136,6 +138,7 @@ class LiveCall(LegListener):
     async def collect(
         self, *, max_digits: int, timeout: float, inter_digit: float = 3.0, terminator: str = "#"
     ) -> Collected:
+        self._agent_left = False
         await self.answer()
         got = ""
         while len(got) < max_digits:
@@ -161,6 +164,7 @@ class LiveCall(LegListener):
     async def dial(self, order: Dial) -> Dialled:
         if self._ended is not None:
             await self._gone()
+        self._agent_left = False
         return await self._ua.dial(self, order)
 
     async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
@@ -195,6 +199,7 @@ class LiveCall(LegListener):
             self._bridge = None
             end = self._last_bridge = bridge.stop(by)
             self._talked += end.talked
+            self._agent_left = by is EndedBy.AGENT
             if record and self._leg.has_media:
                 self._leg.plane.stop_recording(self._leg.port)
         return end
@@ -344,7 +349,7 @@ class LiveCall(LegListener):
             CallEnded(
                 call=self._id,
                 outcome=self._judge(by),
-                ended_by=by,
+                ended_by=EndedBy.AGENT if self._agent_left and by is EndedBy.SYSTEM else by,
                 sip_status=self._leg.sip_status,
                 reason=reason,
                 duration=round(self._ended_at - self._arrived_at, 3),

@@ -279,7 +279,7 @@ def test_a_flow_that_fails_ends_its_call_with_500_or_bye() -> None:
         assert (one.statuses, two.statuses, two.requests) == ([500], [200], ["BYE"])
         assert {event.outcome for event in world.of(CallEnded)} == {CallOutcome.FAILED}
 
-    play(story, errors=True)
+    play(story, exceptions=True)
 
 
 def test_no_port_is_503() -> None:
@@ -571,4 +571,4 @@ def test_a_fault_of_ours_takes_its_call_and_no_other() -> None:
         other.hang_up()
         await world.settle()
 
-    play(story, errors=True)
+    play(story, exceptions=True)

@@ -184,7 +184,7 @@ class World:
             assert isinstance(self.events[last[call]], CallEnded), self.events[last[call]]
 
 
-def play(story: Callable[[], Awaitable[T]], *, errors: bool = False) -> T:
+def play(story: Callable[[], Awaitable[T]], *, errors: bool = False, exceptions: bool = False) -> T:
     """Run under virtual time. Nothing may be logged as an error, unless the story is about one."""
 
     async def main() -> T:
@@ -192,6 +192,7 @@ def play(story: Callable[[], Awaitable[T]], *, errors: bool = False) -> T:
 
     with capture_logs() as logs:
         result = run(main())
-    bad = [entry for entry in logs if entry["log_level"] in ("error", "critical") and not errors]
-    assert not bad, bad
+    bad = [entry for entry in logs if entry["log_level"] in ("error", "critical")]
+    assert errors or exceptions or not bad, bad
+    assert exceptions or not any(entry.get("exc_info") for entry in bad), bad
     return result

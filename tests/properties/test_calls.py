@@ -1,0 +1,125 @@
+"""Any interleaving of what caller, agent, media and network do: every call and leg ends once, and nothing is left."""
+
+import asyncio
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.call import Dial
+from engine.session import LiveCall
+from tests.support.softphone import Softphone, sdp
+from tests.unit.engine.world import World, play
+
+Do = Callable[[World, Softphone, Softphone], None]
+
+
+def _press(world: World, caller: Softphone, agent: Softphone) -> None:
+    for port in list(world.plane.ports):
+        world.plane.press(port, "1")
+
+
+def _silence(world: World, caller: Softphone, agent: Softphone) -> None:
+    for port in list(world.plane.ports)[-1:]:
+        world.plane.fall_silent(port)
+
+
+def _full(world: World, caller: Softphone, agent: Softphone) -> None:
+    world.plane.full = not world.plane.full
+
+
+def _cut(world: World, caller: Softphone, agent: Softphone) -> None:
+    world.lose_connection(agent)
+
+
+def _stop(world: World, caller: Softphone, agent: Softphone) -> None:
+    world.ua.draining = True
+    world.ua.hangup_all("stop")
+
+
+DOES: dict[str, Do] = {
+    "caller hangs up": lambda w, c, a: c.hang_up(),
+    "agent hangs up": lambda w, c, a: a.hang_up(),
+    "agent answers": lambda w, c, a: a.answer(),
+    "caller holds": lambda w, c, a: c.again("sendonly"),
+    "caller resumes": lambda w, c, a: c.again("sendrecv"),
+    "caller asks for an offer": lambda w, c, a: c.again("", b""),
+    "caller offers nonsense": lambda w, c, a: c.again("", sdp("192.0.2.10", 4000, formats="18")),
+    "agent holds": lambda w, c, a: a.again("inactive"),
+    "agent resumes": lambda w, c, a: a.again("sendrecv"),
+    "caller info": lambda w, c, a: c.info("5"),
+    "agent info": lambda w, c, a: a.info("6"),
+    "keys": _press,
+    "silence": _silence,
+    "media lost": lambda w, c, a: w.lose_media(),
+    "media full": _full,
+    "agent's connection lost": _cut,
+    "stop": _stop,
+}
+MOMENTS = st.one_of(st.integers(0, 120).map(lambda n: n / 1000), st.integers(0, 80).map(lambda n: n / 10))
+"""Milliseconds while everything crosses, tenths of seconds later on."""
+STEPS = st.lists(st.tuples(MOMENTS, st.sampled_from(sorted(DOES))), max_size=8)
+
+
+async def _app(call: LiveCall, *, pause: float, record: bool) -> None:
+    """A menu, a queue with music and announcements in a task of their own, a phone, a talk, a goodbye."""
+    call.start_music("music.wav")
+    await call.play(["menu.wav"])
+    await call.collect(max_digits=1, timeout=1.0)
+    call.queued = True
+    announcing = asyncio.create_task(call.play(["wait.wav"]))
+    try:
+        dialled = await call.dial(Dial(aor="8001", display="x", ring_for=2.0))
+        await asyncio.sleep(pause)
+        announcing.cancel()
+        if dialled.leg is not None:
+            await call.bridge(dialled.leg, record=record)
+    finally:
+        announcing.cancel()
+    call.queued = False
+    await call.play(["goodbye.wav"], barge_in=False)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=STEPS,
+    lost=st.lists(st.booleans(), max_size=30),
+    answer_after=st.sampled_from([None, 0.0, 0.05, 1.0, 1.97, 1.98, 2.0]),
+    manners=st.sets(
+        st.sampled_from(["no ack", "late offer", "agent deaf", "agent busy", "agent on tcp", "two phones"])
+    ),
+    media=st.sampled_from([(0.001, 0.001), (0.0, 0.0), (0.02, 0.5), (3.0, 1.5)]),
+    pause=st.sampled_from([0.0, 0.1]),
+    record=st.booleans(),
+)
+def test_every_call_ends_once_and_leaves_nothing(
+    steps: list[tuple[float, str]],
+    lost: list[bool],
+    answer_after: float | None,
+    manners: set[str],
+    media: tuple[float, float],
+    pause: float,
+    record: bool,
+) -> None:
+    async def story() -> None:
+        world = World(n1001=lambda call: _app(call, pause=pause, record=record))
+        world.plane.opening, world.plane.closing = media
+        caller = world.phone("caller", 10)
+        agent = world.agent("agent", 20, transport="tcp" if "agent on tcp" in manners else "udp")
+        agent.answer_after = answer_after
+        agent.deaf = "agent deaf" in manners
+        agent.refuse_with = 486 if "agent busy" in manners else 0
+        caller.acks = "no ack" not in manners
+        if "two phones" in manners:
+            world.agent("mobile", 21).answer_after = 1.0
+        pattern = iter(lost)
+        world.lose = lambda data: next(pattern, False)
+        caller.ack_body = sdp("192.0.2.10", 4000) if "late offer" in manners else b""
+        caller.call("1001", b"" if "late offer" in manners else None)
+        for moment, what in steps:
+            asyncio.get_running_loop().call_later(moment, DOES[what], world, caller, agent)
+        asyncio.get_running_loop().call_later(60, caller.hang_up)
+        asyncio.get_running_loop().call_later(60, agent.hang_up)
+        await world.settle(250)
+
+    play(story, errors=True)
