@@ -100,7 +100,12 @@ class Phone(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.local[0], 0))
         self.local = plain(self._transport.get_extra_info("sockname"))
-        self._flow = Flow("udp", self.local, self._server, 0)
+        self.connect(self._server)
+
+    def connect(self, server: Address) -> None:
+        """Where every request goes, whatever its target: an outbound proxy, as phones call it."""
+        self._server = server
+        self._flow = Flow("udp", self.local, server)
 
     async def close(self) -> None:
         """Hang up, remove the binding, free the socket. Waits CLOSE_WITHIN at most."""

@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from app.demo.feed import Feed
+from app.demo.words import OUTCOMES
 from events.live import CallState
+from events.story import safe
 from events.types import AgentState, CallOutcome
 from web.page import clock
 from web.views import SiteNames, agents, queues
@@ -24,23 +26,14 @@ from web.views import SiteNames, agents, queues
 DRAW_EVERY: Final = 0.25
 TELL_EVERY: Final = 4.0
 EVENTS_SHOWN: Final = 60
+WIDE: Final = 110
+"""Columns from which on there is room for more."""
 _CALLS: Final = MappingProxyType(
     {
         CallState.ARRIVED: "ringing",
         CallState.FLOW: "in the menus",
         CallState.QUEUED: "waiting",
         CallState.TALKING: "talking",
-    }
-)
-_OUTCOMES: Final = MappingProxyType(
-    {
-        CallOutcome.SERVED: "served by agents",
-        CallOutcome.SELF_SERVED: "ended by the menus",
-        CallOutcome.ABANDONED_QUEUE: "gave up waiting",
-        CallOutcome.ABANDONED_IVR: "gave up in the menus",
-        CallOutcome.CANCELLED: "gave up ringing",
-        CallOutcome.REFUSED: "refused",
-        CallOutcome.FAILED: "failed",
     }
 )
 _STYLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -78,72 +71,79 @@ class Heard:
     lost: int
 
 
-def screen(scene: Scene, feed: Feed, heard: Heard) -> Layout:
-    """All of it, for any size of terminal."""
+def screen(scene: Scene, feed: Feed, heard: Heard, width: int) -> Layout:
+    """All of it, from 80 columns by 24 lines up."""
     now = feed.wall()
+    head = _head(scene, heard, now)
+    rows = max(len(scene.names.queues), len(scene.names.agents))
+    wide = width >= WIDE
     layout = Layout()
-    rows = max(len(scene.names.queues), len(scene.names.agents), len(_CALLS) + len(_OUTCOMES) + 3)
-    head = _head(scene, now)
     layout.split_column(
         Layout(Panel(head, title=scene.names.name, border_style="cyan"), size=len(head.renderables) + 2),
-        Layout(name="now", size=rows + 4),
-        Layout(Panel(_events(feed), title="What happens (newest first)", border_style="dim")),
+        Layout(Panel(_calls(feed), title="Calls"), size=4),
+        Layout(name="now", size=rows + 3),
+        Layout(Panel(_events(feed), title="What happens, newest first", border_style="dim")),
     )
     layout["now"].split_row(
-        Layout(Panel(_calls(feed, heard), title="Calls"), ratio=2),
-        Layout(Panel(_queues(scene, feed, now), title="Queues"), ratio=4),
-        Layout(Panel(_agents(scene, feed, now), title="Agents"), ratio=4),
+        Layout(Panel(_queues(scene, feed, now, wide), title="Queues")),
+        Layout(Panel(_agents(scene, feed, now, wide), title="Agents")),
     )
     return layout
 
 
-def _head(scene: Scene, now: float) -> Group:
+def _head(scene: Scene, heard: Heard, now: float) -> Group:
+    sound = f"{heard.streams} audio streams, {heard.received} packets heard, {heard.lost} lost"
     lines = [
-        f"[b]Status page[/b]  {scene.http}/      [b]Metrics[/b]  {scene.http}/metrics",
-        f"[b]Call it yourself[/b]  sip:{scene.names.numbers[0]}@{scene.sip}  (UDP, from any SIP phone on this machine)",
+        f"[b]Look[/b] {scene.http}/  {scene.http}/metrics",
+        f"[b]Call[/b] sip:{scene.names.numbers[0]}@{scene.sip} over UDP, from any SIP phone on this machine",
+        *([f"[b]Be an agent[/b] {escape(scene.visitor)}"] if scene.visitor else []),
+        f"[dim]{clock(now - scene.began)} · Ctrl-C ends it · {sound}[/dim]",
     ]
-    if scene.visitor:
-        lines.append(f"[b]Be an agent[/b]  {escape(scene.visitor)}")
-    lines.append(f"[dim]running for {clock(now - scene.began)}; Ctrl-C ends it[/dim]")
-    return Group(*(Text.from_markup(line, overflow="ellipsis") for line in lines))
+    return Group(*(_one_line(Text.from_markup(line)) for line in lines))
 
 
-def _calls(feed: Feed, heard: Heard) -> RenderableType:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column()
-    for state, count in feed.live.calls_by_state().items():
-        table.add_row(Text(str(count), "bold" if count else "dim"), _CALLS[state])
-    table.add_row("", "")
-    for outcome, label in _OUTCOMES.items():
-        count = feed.live.outcomes[outcome]
-        table.add_row(Text(str(count), "" if count else "dim"), Text(label, "dim"))
-    table.add_row(str(feed.live.recordings.stopped), Text("recordings", "dim"))
-    table.add_row(str(heard.streams), Text(f"audio streams, {heard.received} packets, {heard.lost} lost", "dim"))
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _calls(feed: Feed) -> Group:
+    live = feed.live
+    now = [f"[b]{count}[/b] {_CALLS[state]}" for state, count in live.calls_by_state().items()]
+    gone = [f"{live.outcomes[outcome]} {label}" for outcome, label in OUTCOMES.items() if live.outcomes[outcome]]
+    return Group(
+        _one_line(Text.from_markup(" · ".join(now))),
+        _one_line(Text(" · ".join([*gone, f"{live.recordings.stopped} recordings"]), "dim")),
+    )
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0))
+    for number, head in enumerate(heads):
+        table.add_column(head, no_wrap=True, overflow="ellipsis", ratio=2 if number == 0 else None)
     return table
 
 
-def _queues(scene: Scene, feed: Feed, now: float) -> RenderableType:
-    table = Table("queue", "waiting", "longest", "talking", "answered", "gave up", box=None, expand=True)
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _queues(scene: Scene, feed: Feed, now: float, wide: bool) -> Table:
+    table = _table("queue", "waiting", "longest", "talk", *(("answered", "gave up") if wide else ()))
     for queue in queues(feed.live, scene.names, now):
-        waiting = Text("●" * min(queue.waiting, 12) + f" {queue.waiting}", "yellow" if queue.waiting else "dim")
+        dots = 12 if wide else 5
+        waiting = Text("●" * min(queue.waiting, dots) + f" {queue.waiting}", "yellow" if queue.waiting else "dim")
         longest = clock(queue.longest_wait) if queue.waiting else ""
-        table.add_row(
-            queue.display, waiting, longest, *(str(n) for n in (queue.talking, queue.answered, queue.abandoned))
-        )
+        more = (str(queue.answered), str(queue.abandoned)) if wide else ()
+        table.add_row(Text(queue.display), waiting, longest, str(queue.talking), *more)
     return table
 
 
-def _agents(scene: Scene, feed: Feed, now: float) -> RenderableType:
-    table = Table("agent", "state", "for", "with", box=None, expand=True)
+def _agents(scene: Scene, feed: Feed, now: float, wide: bool) -> Table:
+    table = _table("agent", "state", "for", *(("with",) if wide else ()))
     for agent in agents(feed.live, scene.names, now):
         state = agent.state.replace("_", " ") + (f" ({agent.reason})" if agent.reason else "")
-        since = "" if agent.seconds_in_state is None else clock(agent.seconds_in_state)
+        since = clock(agent.seconds_in_state)
         talk = next((call for call in feed.live.calls.values() if call.agent == agent.name), None)
         caller = "" if talk is None else (talk.caller_name or talk.caller) + (" (on hold)" if talk.held else "")
-        table.add_row(agent.display, Text(state, _STYLES[agent.state]), since, Text(caller))
+        more = (Text(safe(caller)),) if wide else ()
+        table.add_row(Text(agent.display), Text(state, _STYLES[agent.state]), since, *more)
     return table
 
 
@@ -180,9 +180,9 @@ def line(scene: Scene, feed: Feed) -> str:
 
 async def show(scene: Scene, feed: Feed, heard: Callable[[], Heard], console: Console) -> None:
     """On a terminal, for ever."""
-    with Live(screen(scene, feed, heard()), console=console, screen=True, auto_refresh=False) as live:
+    with Live(screen(scene, feed, heard(), console.width), console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(screen(scene, feed, heard()), refresh=True)
+            live.update(screen(scene, feed, heard(), console.width), refresh=True)
             await asyncio.sleep(DRAW_EVERY)
 
 
@@ -196,7 +196,7 @@ async def tell(scene: Scene, feed: Feed, out: TextIO) -> None:
 
 def summary(scene: Scene, feed: Feed, heard: Heard) -> str:
     """The last words."""
-    outcomes = ", ".join(f"{feed.live.outcomes[o]} {label}" for o, label in _OUTCOMES.items() if feed.live.outcomes[o])
+    outcomes = ", ".join(f"{feed.live.outcomes[o]} {label}" for o, label in OUTCOMES.items() if feed.live.outcomes[o])
     recordings = feed.live.recordings
     return (
         f"In {clock(feed.wall() - scene.began)}: {outcomes or 'no calls'}.\n"

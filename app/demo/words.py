@@ -7,7 +7,7 @@ from typing import Any, Final
 from events import types as ev
 from events.fold import LiveState
 from events.story import safe
-from events.types import Event
+from events.types import CallOutcome, Event
 from kernel.ids import CallId
 
 Say = Callable[[Any, str], str]
@@ -19,9 +19,20 @@ def _state(e: ev.AgentStateChanged, _: str) -> str:
     return f"{e.agent} is {e.state.value.replace('_', ' ')}{reason}"
 
 
+OUTCOMES: Final[Mapping[CallOutcome, str]] = MappingProxyType(
+    {
+        CallOutcome.SERVED: "served by agents",
+        CallOutcome.SELF_SERVED: "ended by the menus",
+        CallOutcome.ABANDONED_QUEUE: "gave up waiting",
+        CallOutcome.ABANDONED_IVR: "gave up in the menus",
+        CallOutcome.CANCELLED: "gave up ringing",
+        CallOutcome.REFUSED: "refused",
+        CallOutcome.FAILED: "failed",
+    }
+)
 _SAY: Final[Mapping[type[Event], Say]] = MappingProxyType(
     {
-        ev.CallArrived: lambda e, who: f"{who} {e.caller_name} calls {e.dialled}".replace("  ", " "),
+        ev.CallArrived: lambda e, who: f"{who} {e.caller_name} dials {e.dialled}".replace("  ", " "),
         ev.DigitPressed: lambda e, who: f"{who} presses {e.digit}",
         ev.CallQueued: lambda e, who: f"{who} waits in {e.queue}, position {e.position}",
         ev.PositionAnnounced: lambda e, who: f"{who} is told: position {e.position}",
@@ -34,7 +45,7 @@ _SAY: Final[Mapping[type[Event], Say]] = MappingProxyType(
         ev.CallAbandoned: lambda e, who: f"{who} gives up waiting after {e.waited:.0f} s",
         ev.CallFlowedOut: lambda e, who: f"{who} leaves {e.queue}: {e.why.value}",
         ev.FlowFailed: lambda e, who: f"the flow fails at {e.node}: {e.error}",
-        ev.CallEnded: lambda e, who: f"{who} is gone: {e.outcome.value.replace('_', ' ')}",
+        ev.CallEnded: lambda e, who: f"{who} is gone: {OUTCOMES[e.outcome]}",
         ev.CallRefused: lambda e, _: f"a call to {e.dialled} is refused: {e.reason}",
         ev.AgentStateChanged: _state,
         ev.PhoneRegistered: lambda e, _: f"phone {e.aor} registers",
@@ -50,5 +61,7 @@ def words(event: Event, live: LiveState) -> str:
         return ""
     call: CallId | None = getattr(event, "call", None)
     known = live.calls.get(call) if call is not None else None
+    if known is not None and known.dialled.startswith("*"):
+        return ""  # an agent's feature code: the change of state that it brings is told
     caller = known.caller if known is not None else getattr(event, "caller", "")
     return safe(say(event, caller or "somebody"))
