@@ -1,203 +1,224 @@
-"""Mistakes that no file shows alone: names that point from one to another, and times that must be dates and zones."""
+"""Mistakes that no file shows alone: names that point from one to another, addresses that get into each other's way.
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date
-from pathlib import Path
-from typing import TypeVar
-from zoneinfo import ZoneInfo, available_timezones
+Works on drafts: names of a partly broken file count as known, and only of a file that could not be parsed at all is
+nothing known, so that references into it are not judged.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from app import sections
-from ivr.check import Known, attributes, check_flow
-from ivr.hours import WEEKDAYS, Calendar, Day, parse_dates, parse_day, parse_weekdays
-from ivr.model import Flow
-from ivr.prompts import PromptBook, fault
-from ivr.speech import vocabulary
-from kernel.yamlsrc import Problem, Source, YamlPath, did_you_mean
-
-T = TypeVar("T")
+from ivr.check import Known, attributes, check_flow, circles
+from ivr.load import FlowDraft
+from ivr.prompts import PromptBook
+from kernel.schema import Draft
+from kernel.yamlsrc import Problem, YamlPath, did_you_mean
 
 RESERVED_REASONS = frozenset(("rona", "unreachable"))
 """Not-ready reasons that the ACD gives itself."""
-PROMPT_PROBLEMS_SHOWN = 10
+ANY_HOST = frozenset(("0.0.0.0", "::"))
 
-Parts = tuple[
-    sections.Callwright | None,
-    sections.Skills | None,
-    sections.Agents | None,
-    sections.Queues | None,
-    sections.Hours | None,
-]
+Names = frozenset[str] | None
+"""None: not known, so no name is called unknown."""
 
 
-def calendars(hours: sections.Hours | None, source: Source) -> tuple[dict[str, Calendar], list[Problem]]:
-    """hours.yaml's texts as calendars."""
-    out: dict[str, Calendar] = {}
-    problems: list[Problem] = []
-    zones = available_timezones() if hours and hours.calendars else set()
-    for name, text in hours.calendars.items() if hours else ():
-        at: YamlPath = ("calendars", name)
-        if text.timezone not in zones:
-            message = f"'{text.timezone}' is not an IANA time zone"
-            problems.append(source.problem((*at, "timezone"), message, did_you_mean(text.timezone, zones)))
-            continue
-        weekly, found = _weekly(text, source, at)
-        problems += found
-        exceptions: dict[date, Day] = {}
-        for dates, spans in text.exceptions.items():
-            path = (*at, "exceptions", dates)
-            days = _parsed(parse_dates, dates, source, path, problems, key=True) or []
-            hours_of_day = _parsed(parse_day, ", ".join(spans), source, path, problems)
-            exceptions |= dict.fromkeys(days, hours_of_day or ())
-        out[name] = Calendar(ZoneInfo(text.timezone), weekly, exceptions)
-    return out, problems
+class Drafts(NamedTuple):
+    """The files of config/."""
+
+    main: Draft[sections.Callwright]
+    trunks: Draft[sections.Trunks]
+    skills: Draft[sections.Skills]
+    agents: Draft[sections.Agents]
+    queues: Draft[sections.Queues]
+    hours: Draft[sections.Hours]
 
 
-def _weekly(text: sections.CalendarText, source: Source, at: YamlPath) -> tuple[tuple[Day, ...], list[Problem]]:
-    problems: list[Problem] = []
-    days: dict[int, Day] = {}
-    for names, spans in text.weekly.items():
-        path = (*at, "weekly", names)
-        hours_of_day = _parsed(parse_day, ", ".join(spans), source, path, problems)
-        for day in _parsed(parse_weekdays, names, source, path, problems, key=True) or []:
-            if day in days:
-                problems.append(source.problem(path, f"the hours of {WEEKDAYS[day]} are given twice", key=True))
-            days[day] = hours_of_day or ()
-    return tuple(days.get(day, ()) for day in range(7)), problems
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What the flows' folder holds."""
+
+    drafts: Sequence[FlowDraft]
+    names: Names
+    """Of all files; None when there is no folder."""
+    whole: bool
+    """Every file could be parsed."""
+    prompts: PromptBook
 
 
-def _parsed(
-    parse: Callable[[str], T], text: str, source: Source, path: YamlPath, problems: list[Problem], *, key: bool = False
-) -> T | None:
-    try:
-        return parse(text)
-    except ValueError as error:
-        problems.append(source.problem(path, str(error), key=key))
-        return None
+def names_of(draft: Draft[Any], section: str) -> Names:
+    """The names that a file defines, in its mapping `section`."""
+    return frozenset(getattr(draft.model, section)) if draft.model and draft.good(section) else None
 
 
-def references(
-    parts: Parts,
-    sources: tuple[Source, Source, Source],
-    opening: dict[str, Calendar],
-    flows: Sequence[Flow],
-    prompts: PromptBook,
-    *,
-    whole: bool,
-) -> list[Problem]:
-    """parts: the sections, None where broken; sources: of callwright, agents and queues. whole: all flows are there."""
-    main, skills, agents, queues, hours = parts
-    names = frozenset(flow.name for flow in flows) if whole else None
+def references(drafts: Drafts, flows: Flows) -> list[Problem]:
     known = Known(
-        prompts=prompts,
-        flows=names,
-        queues=frozenset(queues.queues) if queues else None,
-        skills=frozenset(skills.skills) if skills else None,
-        calendars=frozenset(hours.calendars) if hours else None,
-        attributes=attributes(flows),
+        prompts=flows.prompts,
+        flows=flows.names,
+        queues=names_of(drafts.queues, "queues"),
+        skills=names_of(drafts.skills, "skills"),
+        calendars=names_of(drafts.hours, "calendars"),
+        attributes=attributes(flows.drafts) if flows.whole else None,
     )
-    problems = [problem for flow in flows for problem in check_flow(flow, known)] if whole else []
-    if main:
-        problems += _numbers(main, agents, names, sources[0]) + _sound(main, queues, prompts, sources)
-    if agents:
-        problems += _agents(agents, skills, queues, sources[1])
-    if queues:
-        problems += _queues(queues, skills, sources[2])
-    return problems
-
-
-def _unknown(
-    kind: str, found: Iterable[tuple[str, YamlPath]], known: Iterable[str], source: Source, *, key: bool = False
-) -> list[Problem]:
-    names = set(known)
+    problems = [problem for draft in flows.drafts for problem in check_flow(draft, known)]
     return [
-        source.problem(path, f"unknown {kind} '{name}'", did_you_mean(name, names), key=key)
-        for name, path in found
-        if name not in names
+        *problems,
+        *circles(flows.drafts),
+        *_numbers(drafts.main, drafts.agents, flows.names),
+        *_addresses(drafts.main),
+        *_trunks(drafts.trunks),
+        *_agents(drafts.agents, known),
+        *_queues(drafts.queues, known),
     ]
 
 
-def _numbers(
-    main: sections.Callwright, agents: sections.Agents | None, flows: frozenset[str] | None, source: Source
+def _unknown(
+    kind: str, found: Iterable[tuple[str, YamlPath]], known: Names, draft: Draft[Any], *, key: bool = False
 ) -> list[Problem]:
-    problems = []
-    if flows is not None:
-        problems += _unknown("flow", ((f, ("numbers", n)) for n, f in main.numbers.items()), flows, source)
-    users = {agent.user: name for name, agent in agents.agents.items()} if agents else {}
-    for number in main.numbers:
+    """Names that nothing defines. key: they are keys; a wrong value beside one says nothing about it."""
+    return [
+        draft.source.problem(path, f"unknown {kind} '{name}'", did_you_mean(name, known or ()), key=key)
+        for name, path in found
+        if known is not None and name not in known and (path not in draft.keys if key else draft.good(*path))
+    ]
+
+
+def _numbers(main: Draft[sections.Callwright], agents: Draft[sections.Agents], flows: Names) -> list[Problem]:
+    numbers = main.model.numbers if main.model else {}
+    problems = _unknown("flow", ((flow, ("numbers", number)) for number, flow in numbers.items()), flows, main)
+    users = {agent.user: name for name, agent in agents.model.agents.items()} if agents.model else {}
+    for number in numbers:
         path = ("numbers", number)
         if number.startswith("*"):
-            problems.append(source.problem(path, f"'{number}': numbers with '*' are feature codes", key=True))
+            message = f"'{number}': numbers with '*' are feature codes"
+            problems.append(main.source.problem(path, message, key=True))
         if number in users:
             message = f"number '{number}' is the phone of agent '{users[number]}'"
-            problems.append(source.problem(path, message, "give the agent another user", key=True))
+            problems.append(main.source.problem(path, message, "give the agent another user", key=True))
     return problems
 
 
-def _agents(
-    agents: sections.Agents, skills: sections.Skills | None, queues: sections.Queues | None, source: Source
-) -> list[Problem]:
+def _meet(one: str, other: str) -> bool:
+    """Whether two hosts to listen on may be the same address."""
+    return one == other or one in ANY_HOST or other in ANY_HOST
+
+
+def _addresses(main: Draft[sections.Callwright]) -> list[Problem]:
+    """Ports that two things want: SIP twice, SIP and RTP (UDP), SIP and HTTP (TCP)."""
+    if main.model is None:
+        return []
+    media, web = main.model.media, main.model.web
+    ranged = main.good("media", "first_port") and main.good("media", "last_port") and main.good("media", "host")
+    problems = []
+    seen: dict[tuple[str, str, int], YamlPath] = {}
+    for n, at in enumerate(main.model.sip.listen):
+        path: YamlPath = ("sip", "listen", n)
+        if not main.sound(*path) or not at.port:
+            continue
+        first = seen.setdefault((at.transport, at.host, at.port), path)
+        if first != path:
+            problems.append(main.source.problem(path, f"{at.transport} port {at.port} is listened on twice"))
+        inside = ranged and at.transport == "udp" and media.first_port <= at.port <= media.last_port
+        if inside and _meet(at.host, media.host):
+            message = f"sip.listen: port {at.port} lies within the media ports {media.first_port}…{media.last_port}"
+            hint = "choose another SIP port, or move media.first_port and media.last_port"
+            problems.append(main.source.problem(path, message, hint))
+        if at.transport == "tcp" and main.sound("web") and at.port == web.port and _meet(at.host, web.host):
+            message = f"sip.listen: port {at.port} is the port of HTTP too"
+            problems.append(main.source.problem(path, message, "choose another web.port"))
+    return problems
+
+
+def _trunks(trunks: Draft[sections.Trunks]) -> list[Problem]:
+    problems = []
+    owners: dict[object, tuple[str, YamlPath]] = {}
+    for name, trunk in trunks.model.trunks.items() if trunks.model else ():
+        for n, network in enumerate(trunk.networks):
+            path: YamlPath = ("trunks", name, "networks", n)
+            if not trunks.good(*path):
+                continue
+            owner, first = owners.setdefault(network, (name, path))
+            if first != path:
+                message = f"the network '{network}' is already that of trunk '{owner}'"
+                line = trunks.source.place(first)[0]
+                problems.append(trunks.source.problem(path, message, f"see {trunks.source.file}:{line}"))
+    return problems
+
+
+def _agents(agents: Draft[sections.Agents], known: Known) -> list[Problem]:
+    if agents.model is None:
+        return []
     problems = []
     users: dict[str, str] = {}
-    for name, agent in agents.agents.items():
+    for name, agent in agents.model.agents.items():
         at: YamlPath = ("agents", name)
-        if skills:
-            problems += _unknown(
-                "skill", ((s, (*at, "skills", s)) for s in agent.skills), skills.skills, source, key=True
-            )
-        if queues:
-            listed = ((queue, (*at, "queues", n)) for n, queue in enumerate(agent.queues or ()))
-            problems += _unknown("queue", listed, queues.queues, source)
-        if (first := users.setdefault(agent.user, name)) != name:
-            message = f"the phone '{agent.user}' is already that of agent '{first}'"
-            hint = f"see {source.line(('agents', first))}"
-            problems.append(source.problem((*at, "user"), message, hint))
-    for key, reason in agents.not_ready_reasons.items():
+        skills = ((skill, (*at, "skills", skill)) for skill in agent.skills)
+        problems += _unknown("skill", skills, known.skills, agents, key=True)
+        listed = ((queue, (*at, "queues", n)) for n, queue in enumerate(agent.queues or ()))
+        problems += _unknown("queue", listed, known.queues, agents)
+        if agents.good(*at, "user"):
+            problems += _user(agents, name, agent.user, users.setdefault(agent.user, name))
+    for key, reason in agents.model.not_ready_reasons.items():
         if reason in RESERVED_REASONS:
-            problems.append(
-                source.problem(("not_ready_reasons", key), f"the reason '{reason}' is given by the ACD alone")
-            )
+            message = f"the reason '{reason}' is given by the ACD alone"
+            problems.append(agents.source.problem(("not_ready_reasons", key), message))
     return problems
 
 
-def _queues(queues: sections.Queues, skills: sections.Skills | None, source: Source) -> list[Problem]:
+def _user(agents: Draft[sections.Agents], name: str, user: str, first: str) -> list[Problem]:
+    path = ("agents", name, "user")
+    out = []
+    if first != name:
+        message = f"the phone '{user}' is already that of agent '{first}'"
+        out.append(agents.source.problem(path, message, f"see {agents.source.line(('agents', first))}"))
+    if user.startswith("*"):
+        out.append(agents.source.problem(path, f"'{user}': numbers with '*' are feature codes"))
+    return out
+
+
+def _queues(queues: Draft[sections.Queues], known: Known) -> list[Problem]:
     problems = []
-    for name, queue in queues.queues.items():
+    for name, queue in queues.model.queues.items() if queues.model else ():
         at: YamlPath = ("queues", name)
-        if skills:
-            problems += _unknown(
-                "skill", ((s, (*at, "skills", s)) for s in queue.skills), skills.skills, source, key=True
-            )
-        if queue.overflow:
-            path = (*at, "overflow", "queues")
-            problems += _unknown("queue", ((q, path) for q in queue.overflow.queues), queues.queues, source)
-            if name in queue.overflow.queues:
-                problems.append(source.problem(path, f"queue '{name}' overflows into itself"))
+        skills = ((skill, (*at, "skills", skill)) for skill in queue.skills)
+        problems += _unknown("skill", skills, known.skills, queues, key=True)
+        for n, other in enumerate(queue.overflow.queues if queue.overflow else ()):
+            path = (*at, "overflow", "queues", n)
+            problems += _unknown("queue", [(other, path)], known.queues, queues)
+            if name == other:
+                problems.append(queues.source.problem(path, f"queue '{name}' overflows into itself"))
     return problems
 
 
-def _sound(
-    main: sections.Callwright,
-    queues: sections.Queues | None,
-    prompts: PromptBook,
-    sources: tuple[Source, Source, Source],
-) -> list[Problem]:
-    """Clips that no flow names: music, what queues say, and that every file is as the media plane wants it."""
-    source, _, queue_source = sources
-    problems = []
-    wanted: list[tuple[str, Source, YamlPath]] = [(main.music, source, ("music",))]
-    for name, queue in queues.queues.items() if queues else ():
-        wanted += [(queue.music, queue_source, ("queues", name, "music"))] if queue.music else []
-    for music, where, path in wanted:
-        if not prompts.has(music):
-            message = f"music '{music}' has no {prompts.folder.name}/{music}.wav in the flows' folder"
-            problems.append(where.problem(path, message))
-    for n, language in enumerate(main.languages):
-        missing = [clip for clip in vocabulary(language) if not prompts.has(clip)]
-        if missing and queues and queues.queues:
-            shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
-            message = f"language '{language}' lacks {len(missing)} clip(s) for numbers and queues: {shown}"
-            hint = "run 'callwright prompts render'"
-            problems.append(source.problem(("languages", n), message, hint))
-    faults = [(clip, fault(Path(prompts.path(clip)))) for clip in sorted(prompts.clips)]
-    bad = [Problem(f"{prompts.folder.name}/{clip}.wav", 1, 1, what) for clip, what in faults if what]
-    return problems + bad[:PROMPT_PROBLEMS_SHOWN]
+def warnings(drafts: Drafts) -> list[Problem]:
+    """What is probably not meant, but may be for now: queues that no agent could ever serve. Nothing is said when an
+    agent has a mistake, which may be the very reason."""
+    agents, queues = drafts.agents, drafts.queues
+    skills, names = names_of(drafts.skills, "skills"), names_of(queues, "queues")
+    if not agents.model or not agents.model.agents or not queues.model or skills is None or names is None:
+        return []
+    staff = agents.model.agents
+    if agents.broken or any(set(agent.skills) - skills or set(agent.queues or ()) - names for agent in staff.values()):
+        return []
+    served = {
+        name
+        for name, queue in queues.model.queues.items()
+        if not queues.sound("queues", name)
+        or set(queue.skills) - skills
+        or any(_may_serve(agent, name, queue) for agent in staff.values())
+    }
+    return [
+        queues.source.problem(
+            ("queues", name),
+            f"warning: no agent could ever serve queue '{name}'",
+            "lower its skills, give an agent those skills, or let it overflow",
+            key=True,
+        )
+        for name, queue in queues.model.queues.items()
+        if name not in served and not (queue.overflow and served.intersection(queue.overflow.queues))
+    ]
+
+
+def _may_serve(agent: sections.Agent, name: str, queue: sections.Queue) -> bool:
+    listed = agent.queues is None or name in agent.queues
+    return listed and all(agent.skills.get(skill, 0) >= level for skill, level in queue.skills.items())

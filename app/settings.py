@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from app import sections
-from app.crosscheck import calendars, references
+from app.crosscheck import Drafts, Flows, references, warnings
+from app.openings import calendars
+from app.soundcheck import sound
 from ivr.hours import Calendar
-from ivr.load import load_flows
+from ivr.load import draft_flow
 from ivr.model import Flow
 from ivr.prompts import PromptBook
-from kernel.schema import Model, validate
-from kernel.yamlsrc import Document, Problem, Source, read
+from kernel.schema import Draft, Model, draft
+from kernel.yamlsrc import SURE, Document, Problem, Source, nearest, read
 
 M = TypeVar("M", bound=Model)
 
@@ -24,8 +26,11 @@ M = TypeVar("M", bound=Model)
 class ConfigErrors(Exception):
     """The configuration has mistakes: all of them, in the order of files and lines."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem], folder: Path) -> None:
+        """folder: the flows'."""
         self.problems = sorted(set(problems))
+        self.warnings = sorted(warnings)
+        self.folder = folder
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -44,6 +49,8 @@ class Site:
     calendars: dict[str, Calendar]
     flows: dict[str, Flow]
     prompts: PromptBook
+    warnings: tuple[Problem, ...] = ()
+    """What is probably not meant, but stops nothing."""
 
     def path(self, name: str) -> Path:
         """A path of the configuration, absolute."""
@@ -75,6 +82,9 @@ class Site:
         return self.prompts.path(own or self.main.music)
 
 
+SECTIONS = ("callwright", "trunks", "skills", "agents", "queues", "hours")
+
+
 class _Reader:
     """Reads the files of one site, gathering mistakes and the hash of all that was read."""
 
@@ -91,43 +101,71 @@ class _Reader:
             self.hash.update(shown.encode() + b"\0" + path.read_bytes())
         return document
 
-    def section(self, name: str, kind: type[M]) -> tuple[M | None, Source]:
-        """One file of config/ as its model; None when it has mistakes. A file that is not there is an empty one,
-        but for callwright.yaml, which must be."""
+    def section(self, name: str, kind: type[M]) -> Draft[M]:
+        """One file of config/, as far as it can be read. A file that is not there is an empty one, but for
+        callwright.yaml, which must be."""
         path = self.root / "config" / f"{name}.yaml"
+        if not path.exists() and (stray := self._stray(name)):
+            shown = f"config/{stray}"
+            self.problems.append(Problem(shown, 1, 1, "no such file is read", f"did you mean 'config/{name}.yaml'?"))
+            return Draft(None, Source(shown))
         if name != "callwright" and not path.exists():
-            return kind(), Source(f"config/{name}.yaml")
+            return Draft(kind(), Source(f"config/{name}.yaml"))
         document = self.document(path)
         if document.value is None and document.problems:
-            return None, document.source
-        found, problems = validate(kind, document.value, document.source)
-        self.problems += problems
-        return found, document.source
+            return Draft(None, document.source)
+        found = draft(kind, document.value, document.source)
+        self.problems += found.problems
+        return found
+
+    def _stray(self, section: str) -> str:
+        """A file of config/ whose name is this section's misspelt."""
+        config = self.root / "config"
+        names = [
+            path.name for path in sorted(config.glob("*.y*ml")) if path.name not in {f"{s}.yaml" for s in SECTIONS}
+        ]
+        return next((name for name in names if nearest(name.partition(".")[0], SECTIONS, SURE) == section), "")
+
+    def flows(self, main: Draft[sections.Callwright]) -> Flows:
+        """The flows' folder, each file as far as it can be read."""
+        folder = self.root / (main.model.paths.flows if main.model else "ivr_flows")
+        prompts = PromptBook.open(folder / "prompts")
+        if not folder.is_dir():
+            if main.model:
+                message = f"the flows' folder '{main.model.paths.flows}' does not exist"
+                self.problems.append(main.source.problem(("paths", "flows"), message))
+            return Flows((), None, False, prompts)
+        # Without callwright.yaml nothing is known of the languages, so no prompt is called missing.
+        languages = tuple(filter(None, main.model.languages)) if main.model else ()
+        drafts = []
+        paths = [path for path in sorted(folder.glob("*.yaml")) if ".test." not in path.name]
+        for path in paths:
+            found, problems = draft_flow(self.document(path), languages)
+            self.problems += problems
+            drafts += [found] if found else []
+        return Flows(drafts, frozenset(path.stem for path in paths), len(drafts) == len(paths), prompts)
 
 
 def load(site: Path) -> Site:
     """Read and prove a site. Raises ConfigErrors."""
     reader = _Reader(Path(site).absolute())
-    main, main_source = reader.section("callwright", sections.Callwright)
-    trunks, _ = reader.section("trunks", sections.Trunks)
-    skills, _ = reader.section("skills", sections.Skills)
-    agents, agents_source = reader.section("agents", sections.Agents)
-    queues, queues_source = reader.section("queues", sections.Queues)
-    hours, hours_source = reader.section("hours", sections.Hours)
-    opening, hour_problems = calendars(hours, hours_source)
-    reader.problems += hour_problems
-
-    folder = reader.root / (main.paths.flows if main else "ivr_flows")
-    prompts = PromptBook.open(folder / "prompts")
-    documents = [reader.document(path) for path in sorted(folder.glob("*.yaml")) if ".test." not in path.name]
-    flows, flow_problems = load_flows(documents, tuple(main.languages) if main else ("zh", "en"))
-    reader.problems += flow_problems
-    parts = (main, skills, agents, queues, hours)
-    sources = (main_source, agents_source, queues_source)
-    broken = {document.source.file for document in documents if document.problems}
-    reader.problems += references(parts, sources, opening, flows, prompts, whole=not broken and not flow_problems)
-    if reader.problems or not (main and trunks and skills and agents and queues and hours):
-        raise ConfigErrors(reader.problems)
+    drafts = Drafts(
+        main=reader.section("callwright", sections.Callwright),
+        trunks=reader.section("trunks", sections.Trunks),
+        skills=reader.section("skills", sections.Skills),
+        agents=reader.section("agents", sections.Agents),
+        queues=reader.section("queues", sections.Queues),
+        hours=reader.section("hours", sections.Hours),
+    )
+    opening, hour_problems = calendars(drafts.hours)
+    flows = reader.flows(drafts.main)
+    reader.problems += hour_problems + references(drafts, flows)
+    if flows.names is not None:
+        reader.problems += sound(drafts, flows, reader.root)
+    main, trunks, skills = drafts.main.model, drafts.trunks.model, drafts.skills.model
+    agents, queues = drafts.agents.model, drafts.queues.model
+    if reader.problems or not (main and trunks and skills and agents and queues):
+        raise ConfigErrors(reader.problems, warnings(drafts), flows.prompts.folder.parent)
     return Site(
         root=reader.root,
         version=reader.hash.hexdigest()[:12],
@@ -138,6 +176,7 @@ def load(site: Path) -> Site:
         not_ready_reasons=dict(agents.not_ready_reasons),
         queues=dict(queues.queues),
         calendars=opening,
-        flows={flow.name: flow for flow in flows},
-        prompts=prompts,
+        flows={found.flow.name: found.flow for found in flows.drafts},
+        prompts=flows.prompts,
+        warnings=tuple(warnings(drafts)),
     )

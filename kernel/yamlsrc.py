@@ -21,6 +21,8 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_NODES = 1_000_000
 """Scalars, lists and mappings, those that aliases repeat included."""
 MAX_DEPTH = 32
+SURE = 0.75
+"""Likeness from which a misspelt word is read as the known one, so that what hangs on it is checked too."""
 
 # The C parser is ~20 times faster; without it (a PyYAML built without libyaml) the Python one gives the same events.
 _LOADER: type[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -56,9 +58,19 @@ class Source:
     file: str
     values: dict[YamlPath, tuple[int, int]] = field(default_factory=dict)
     keys: dict[YamlPath, tuple[int, int]] = field(default_factory=dict)
+    respelt: dict[YamlPath, YamlPath] = field(default_factory=dict)
+    """Path as it should be spelt → as its author spelt it. Readers who guess what was meant add to it."""
+
+    def written(self, path: YamlPath) -> YamlPath:
+        """The path as the author spelt it."""
+        for length in range(1, len(path) + 1) if self.respelt else ():
+            if path[:length] in self.respelt:
+                return self.written((*self.respelt[path[:length]], *path[length:]))
+        return path
 
     def place(self, path: YamlPath, *, key: bool = False) -> tuple[int, int]:
         """(line, column) of a value, or of the key that names it."""
+        path = self.written(path)
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
@@ -87,11 +99,17 @@ class _Refused(Exception):
         self.problem = problem
 
 
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The name that a misspelt word most likely means; "" when none is near. cutoff: 0.6 to suggest, SURE to assume."""
+    close = get_close_matches(word, sorted(set(known)), n=1, cutoff=cutoff)
+    return close[0] if close else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The hint for a misspelt name: "did you mean 'x'?", or what there is when nothing is near; "" if nothing is."""
     names = sorted(set(known))
-    if close := get_close_matches(word, names, n=1, cutoff=0.6):
-        return f"did you mean '{close[0]}'?"
+    if close := nearest(word, names):
+        return f"did you mean '{close}'?"
     if not names:
         return ""
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
@@ -222,8 +240,9 @@ class _Builder:
             out.append(self._node(event, events, (*path, len(out))))
         return out
 
-    def _mapping(self, events: Iterator[Any], path: YamlPath) -> dict[str, Any]:
-        out: dict[str, Any] = {}
+    def _mapping(self, events: Iterator[Any], path: YamlPath, into: dict[str, Any] | None = None) -> dict[str, Any]:
+        """into: an earlier mapping of the same name, which this one adds to."""
+        out: dict[str, Any] = {} if into is None else into
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refuse(event, "a key must be a single word or number")
@@ -232,8 +251,17 @@ class _Builder:
             if event.value in out:
                 message, hint = f"the key '{event.value}' is given twice", f"first at {self.source.line(here)}"
                 self.problems.append(Problem(self.source.file, mark.line + 1, mark.column + 1, message, hint))
-                self._node(next(events), events, (*path, event.value, "again"))
+                self._again(next(events), events, here, out[event.value])
                 continue
             self.source.keys[here] = (mark.line + 1, mark.column + 1)
             out[event.value] = self._node(next(events), events, here)
         return out
+
+    def _again(self, event: Any, events: Iterator[Any], path: YamlPath, first: Any) -> None:
+        """The value of a key given twice. The first counts, but of a whole section both: names of the second are not
+        to be called unknown elsewhere."""
+        if len(path) == 1 and isinstance(first, dict) and isinstance(event, yaml.MappingStartEvent):
+            self._count(event, 1)
+            self._mapping(events, path, first)
+        else:
+            self._node(event, events, (*path, "again"))

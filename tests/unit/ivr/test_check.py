@@ -5,8 +5,8 @@ from textwrap import dedent
 
 import pytest
 
-from ivr.check import Known, attributes, check_flow
-from ivr.load import load_flow
+from ivr.check import Known, attributes, check_flow, circles
+from ivr.load import draft_flow
 from ivr.prompts import PromptBook
 from kernel.yamlsrc import parse
 
@@ -16,17 +16,17 @@ FILE = "ivr_flows/main.yaml"
 
 def problems(text: str) -> list[str]:
     document = parse(dedent(text).lstrip("\n").encode(), FILE)
-    flow, found = load_flow(document, ("zh", "en"))
-    if flow is not None:
+    draft, found = draft_flow(document, ("zh", "en"))
+    if draft is not None:
         known = Known(
             prompts=BOOK,
             flows=frozenset(("main", "closed")),
             queues=frozenset(("billing",)),
             skills=frozenset(("billing", "zh", "en")),
             calendars=frozenset(("office",)),
-            attributes=attributes([flow]),
+            attributes=attributes([draft]),
         )
-        found = check_flow(flow, known)
+        found += check_flow(draft, known) + circles([draft])
     return [str(problem) for problem in sorted([*document.problems, *found])]
 
 
@@ -35,8 +35,30 @@ def test_a_good_flow_has_none() -> None:
 
 
 def test_unknown_verb() -> None:
-    assert problems("start: a\nnodes:\n  a:\n    enque: billing\n") == [
+    assert problems("start: a\nnodes:\n  a:\n    enque: billing\n    otherwise: hangup\n") == [
         f"{FILE}:4:5: unknown verb 'enque'\n  hint: did you mean 'enqueue'?"
+    ]
+
+
+def test_a_misspelt_verb_is_read_as_what_it_means_and_its_options_proved() -> None:
+    text = """
+    start: a
+    nodes:
+      a: {enque: biling, priority: high, otherwise: b, timeout: }
+      b: {plai: helo, next: c}
+      c: {frobnicate: x, next: d}
+      d: {hangup: bye}
+    """
+    assert problems(text) == [
+        f"{FILE}:3:7: unknown verb 'enque'\n  hint: did you mean 'enqueue'?",
+        f"{FILE}:3:14: unknown queue 'biling': config/queues.yaml has none of that name\n"
+        "  hint: did you mean 'billing'?",
+        f"{FILE}:3:32: nodes.a.priority: 'high' is not a whole number -100…100",
+        f"{FILE}:3:61: nodes.a.timeout: should be text, not nothing",
+        f"{FILE}:4:7: unknown verb 'plai'\n  hint: did you mean 'play'?",
+        f"{FILE}:4:13: prompt 'helo' has no prompts/zh/helo.wav and prompts/en/helo.wav\n  hint: did you mean 'hello'?",
+        f"{FILE}:5:7: unknown verb 'frobnicate'\n"
+        "  hint: known: answer, branch, collect, enqueue, goto, hangup, hours, menu, play, say, set",
     ]
 
 
@@ -70,10 +92,11 @@ def test_every_mistake_of_a_file_at_once() -> None:
     assert problems(text) == [
         f"{FILE}:2:1: unknown key 'strat'\n  hint: did you mean 'start'?",
         f"{FILE}:5:20: unknown key 'nxt'\n  hint: did you mean 'next'?",
-        f"{FILE}:6:29: '12': string should match pattern '^[0-9*#]$', not '12'",
-        f"{FILE}:6:39: 'to' is missing",
+        f"{FILE}:6:3: dead end: node 'b' does not say where 'otherwise' leads\n"
+        "  hint: add 'otherwise: NODE', or 'otherwise: hangup' to end the call",
+        f"{FILE}:6:29: nodes.b.choices: the key '12' is not one of 0-9 * #",
         f"{FILE}:6:40: unknown key 'too'\n  hint: did you mean 'to'?",
-        f"{FILE}:6:59: 'timeout': should be a valid number, unable to parse string as a number, not 'soon'",
+        f"{FILE}:6:59: nodes.b.timeout: 'soon' is not a number above 0 and up to 120",
         f"{FILE}:7:20: node 'c' has two verbs, 'play' and 'menu'\n"
         "  hint: give 'menu' a node of its own and lead 'play' to it",
         f"{FILE}:8:6: node 'd' should be a verb and its options\n"
@@ -82,12 +105,12 @@ def test_every_mistake_of_a_file_at_once() -> None:
 
 
 def test_dead_ends_and_unreachable_nodes() -> None:
-    assert problems("start: a\nnodes:\n  a: {play: hello}\n  b: {menu: menu, choices: {1: a}}\n") == [
+    assert problems("start: a\nnodes:\n  a: {play: hello}\n  c: {hangup: }\n  b: {menu: menu, choices: {1: a}}\n") == [
         f"{FILE}:3:3: dead end: node 'a' does not say where 'next' leads\n"
         "  hint: add 'next: NODE', or 'next: hangup' to end the call",
-        f"{FILE}:4:3: dead end: node 'b' does not say where 'otherwise' leads\n"
+        f"{FILE}:5:3: dead end: node 'b' does not say where 'otherwise' leads\n"
         "  hint: add 'otherwise: NODE', or 'otherwise: hangup' to end the call",
-        f"{FILE}:4:3: no way leads to node 'b'\n  hint: remove it, or lead to it",
+        f"{FILE}:5:3: no way leads to node 'b'\n  hint: remove it, or lead to it",
     ]
 
 
@@ -108,7 +131,7 @@ def test_names_that_do_not_exist() -> None:
         "  hint: did you mean 'office'?",
         f"{FILE}:5:16: unknown queue 'biling': config/queues.yaml has none of that name\n"
         "  hint: did you mean 'billing'?",
-        f"{FILE}:5:37: unknown skill 'zz': config/skills.yaml has none of that name\n  hint: known: billing, en, zh",
+        f"{FILE}:5:33: unknown skill 'zz': config/skills.yaml has none of that name\n  hint: known: billing, en, zh",
         f"{FILE}:6:13: unknown flow 'close': the flows' folder has none of that name\n  hint: did you mean 'closed'?",
     ]
 
