@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.sip.dialog import Dialog, uac_dialog, uas_dialog
 from engine.sip.flow import Flow
+from engine.sip.grammar import ParseError
 from engine.sip.invite import AckMissing, Action, Hangup, Heard, InviteUsage, SendAgain, SendBye
 from engine.sip.message import Headers, Request, Response, reply
 from engine.sip.parse import parse
@@ -113,7 +114,10 @@ class Softphone:
     # --- the wire ---
 
     def receive(self, data: bytes) -> None:
-        message = parse(data)
+        try:
+            message = parse(data)
+        except ParseError:
+            return  # an answer to nonsense of ours repeats the nonsense
         self.heard.append(message)
         if self.deaf:
             return
