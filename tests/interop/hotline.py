@@ -12,6 +12,7 @@ from events.types import (
     CallArrived,
     CallEnded,
     CallUnbridged,
+    EndedBy,
     PhoneRegistered,
     RecordingStopped,
 )
@@ -88,6 +89,7 @@ class Finished:
 
     ended: CallEnded
     talked: float
+    talk_ended_by: EndedBy
     rate: int
     left: Samples
     right: Samples
@@ -101,7 +103,7 @@ def finished(site: Site, after: int) -> Finished:
     recorded = site.wait(RecordingStopped, after=after, call=arrived.call)
     rate, samples = read_wav(site.recordings / recorded.path)
     assert samples.shape[1] == 2
-    return Finished(ended, bridged.talked, rate, samples[:, 0], samples[:, 1])
+    return Finished(ended, bridged.talked, bridged.ended_by, rate, samples[:, 0], samples[:, 1])
 
 
 def heard(it: Phone, other: Phone) -> float:

@@ -69,7 +69,7 @@ def test_call_from_key_to_hangup(site: Site, tmp_path: Path, calling: str, answe
         assert second.wait("closed")["by"] == "there"
         call = finished(site, before)
         assert (call.ended.outcome, call.ended.sip_status) == (CallOutcome.SERVED, 200)
-        assert call.ended.ended_by == (EndedBy.CALLER if hangs_up == "caller" else EndedBy.AGENT)
+        assert call.talk_ended_by == (EndedBy.CALLER if hangs_up == "caller" else EndedBy.AGENT)
         assert call.talked > 2 * TALK
         assert heard(one, two) > TALK
         assert heard(two, one) > TALK
