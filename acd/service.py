@@ -201,6 +201,7 @@ class AcdService:
         visit = self._visits[call.id] = Visit(call, queue, waiting)
         self._tell(CallEnters(waiting))
         if not visit.over:
+            call.queued = True
             visit.keys = visit.start(self._listen(visit))
             if queue.music:
                 call.start_music(queue.music)
@@ -232,6 +233,7 @@ class AcdService:
             self._tell(Missed(visit.call.id), *self.roster.miss(ringing.agent, result))
             return
         before = visit.call.last_bridge
+        visit.call.queued = False
         visit.connected = Connected(ringing.agent, ringing.offer, dialled.leg, self._now(), before)
         self._emit(facts.connected(visit, visit.connected, dialled.rang))
         told = self.roster.step(ringing.agent, In.ANSWER, call=visit.call.id)
@@ -263,6 +265,7 @@ class AcdService:
 
     def _flow_out(self, visit: Visit, why: QueueExit, digit: str = "") -> None:
         visit.over = True
+        visit.call.queued = False
         self._emit(facts.flowed_out(visit, why, self._now()))
         visit.result = QueueResult(QueueOutcome(why.value), digit)
         visit.quiet()

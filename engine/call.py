@@ -102,6 +102,9 @@ class Call(Protocol):
     def attributes(self) -> dict[str, str]:
         """What the flow has learnt (`language`, `choice` …); set through `set_attribute`, so that it is journalled."""
 
+    queued: bool
+    """Set by the ACD while the caller waits for an agent: a hang-up then is an abandoned queue, not an abandoned flow."""
+
     def set_attribute(self, name: str, value: str) -> None: ...
 
     async def answer(self) -> None:

@@ -40,6 +40,7 @@ class ScriptedCaller:
         self.caller, self.caller_name, self.dialled, self.trunk = caller, "", dialled, "test"
         self.attributes: dict[str, str] = {}
         self.trace: list[str] = []
+        self.queued = False
         self.ended_by: EndedBy | None = None
         self._keys = dict(keys or {})
         self._hang_up = hang_up

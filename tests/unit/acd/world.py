@@ -53,6 +53,7 @@ class FakeCall:
         self._keys: asyncio.Queue[str] = asyncio.Queue()
         self.task: asyncio.Task[QueueResult] | None = None
         self.trace: list[str] = []
+        self.queued = False
         self.bridge_ended: BridgeEnd | None = None
 
     # the Call protocol
