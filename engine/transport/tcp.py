@@ -19,6 +19,9 @@ PER_SOURCE_LIMIT = 512
 """Connections from one address; a site behind one NAT may have hundreds of phones."""
 FIRST_MESSAGE_WITHIN = 10.0
 """A new connection that completes no message in this time is closed: idle and slow clients cost nothing for long."""
+KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 120), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 3))
+"""Seconds idle, seconds between probes, probes: a phone that vanished without a FIN is found out in 3.5 minutes, and
+its place among CONNECTIONS_LIMIT is free again."""
 UNSENT_LIMIT = 1024 * 1024
 """Octets that may wait for a peer that does not read; past this the connection is aborted."""
 
@@ -52,10 +55,7 @@ class TcpTransport:
     def send(self, flow: Flow, data: bytes) -> bool:
         """False when the connection is gone."""
         connection = self._connections.get(flow.connection)
-        if connection is None:
-            return False
-        connection.write(data)
-        return True
+        return connection is not None and connection.write(data)
 
     def close(self) -> None:
         if self._server is not None:
@@ -102,6 +102,7 @@ class _Connection(asyncio.Protocol):
         if number == 0:
             self._transport.abort()
             return
+        _keep_alive(transport.get_extra_info("socket"))
         self._flow = Flow("tcp", plain(transport.get_extra_info("sockname")), remote, number)
         self._unproven = asyncio.get_running_loop().call_later(FIRST_MESSAGE_WITHIN, self._transport.abort)
 
@@ -127,9 +128,12 @@ class _Connection(asyncio.Protocol):
             self._transport.write(answer)
         self._transport.close()
 
-    def write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+    def write(self, data: bytes) -> bool:
+        """False when it is closing."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._transport.write(data)
+        return True
 
     def pause_writing(self) -> None:
         if self._transport is not None:
@@ -148,3 +152,9 @@ class _Connection(asyncio.Protocol):
         if self._unproven is not None:
             self._unproven.cancel()
             self._unproven = None
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEP_ALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
