@@ -86,7 +86,9 @@ def _unknown(
 def _numbers(main: Draft[sections.Callwright], agents: Draft[sections.Agents], flows: Names) -> list[Problem]:
     numbers = main.model.numbers if main.model else {}
     problems = _unknown("flow", ((flow, ("numbers", number)) for number, flow in numbers.items()), flows, main)
-    users = {agent.user: name for name, agent in agents.model.agents.items()} if agents.model else {}
+    users: dict[str, str] = {}
+    for name, agent in agents.model.agents.items() if agents.model else ():
+        users.setdefault(agent.user, name)
     for number in numbers:
         path = ("numbers", number)
         if number.startswith("*"):
