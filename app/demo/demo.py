@@ -143,30 +143,34 @@ async def run(site: DemoSite, options: Options, out: TextIO) -> int:
     town: Town | None = None
     scene: Scene | None = None
     try:
-        addresses = await _unless(stop.wanted, hotline.start())
+        await hotline.start()
+        addresses = await _unless(stop.wanted, hotline.ready())
         if addresses is not None:
             town = Town(site, addresses, options, random.Random(options.seed))
             await town.open()
             scene = _scene(site, addresses, feed.wall())
             await _live(scene, town, feed, hotline, stop, options, out)
     finally:
-        if town is not None:
-            await town.close()
-        status = await hotline.stop()
+        try:
+            if town is not None:
+                await town.close()
+        finally:
+            status = await hotline.stop()
         feed.close()
     if scene is not None and town is not None:
         out.write(summary(scene, feed, town.heard()) + "\n")
-    return EXIT_FAILED if status else 0
+    clean = status in (0, -signal.SIGTERM)  # the latter: stopped before it could have said a word
+    return 0 if clean else EXIT_FAILED
 
 
-async def _unless(stop: asyncio.Event, start: Coroutine[Any, Any, Addresses]) -> Addresses | None:
+async def _unless(stop: asyncio.Event, ready: Coroutine[Any, Any, Addresses]) -> Addresses | None:
     """The result, or None when stopped before it was there."""
-    starting, stopping = asyncio.create_task(start), asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    waiting, stopping = asyncio.create_task(ready), asyncio.create_task(stop.wait())
+    await asyncio.wait([waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if starting.done():
-        return starting.result()
-    starting.cancel()
+    if waiting.done():
+        return waiting.result()
+    waiting.cancel()
     return None
 
 
@@ -246,6 +250,8 @@ def demo(options: Options, out: TextIO = sys.stdout) -> int:
             site = prepare(options.site, folder, options.agents)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 return runner.run(run(site, options, out))
+    except KeyboardInterrupt:
+        return 0  # before there was anything to stop
     except ConfigErrors as errors:
         sys.stderr.write(f"{errors}\n")
         return EXIT_CONFIG

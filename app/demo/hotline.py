@@ -28,7 +28,7 @@ class Addresses:
 
 
 class Hotline:
-    """start, then stop. ended: exit status, whenever it comes."""
+    """start, then ready, then stop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,8 +38,8 @@ class Hotline:
         self._ready = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
-    async def start(self) -> Addresses:
-        """Returns when calls are answered. Raises CannotStart with what the hotline said last."""
+    async def start(self) -> None:
+        """Not to be cancelled: who began it has to `stop` it."""
         theirs, self._alive = os.pipe()  # its end tells the hotline that we are gone, however that came
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app.child", str(theirs), "0", "app.supervisor", "--site", str(self._folder)),
@@ -52,6 +52,10 @@ class Hotline:
         )
         os.close(theirs)
         self._reader = asyncio.create_task(self._read())
+
+    async def ready(self) -> Addresses:
+        """Returns when calls are answered. Raises CannotStart with what the hotline said last."""
+        assert self._process is not None
         try:
             async with asyncio.timeout(START_WITHIN):
                 await self._ready.wait()

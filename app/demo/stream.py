@@ -64,13 +64,15 @@ class Stream:
         self._keys: deque[tuple[bytes, bool]] = deque()
         """Packets of key presses to send: payload, and whether it is the first of its press."""
         self._pressed_at = 0
-        self._last: int | None = None
+        self._last: tuple[int, int] | None = None
+        """SSRC and sequence number of the packet heard last."""
         self.received = 0
         self.lost = 0
         asyncio.get_running_loop().add_reader(self._rtp.fileno(), self._receive)
 
     def connect(self, remote: Remote) -> None:
-        """Where to send, and in what codec; again after each re-INVITE."""
+        """Where to send, and in what codec; again after each re-INVITE. What was not sent on hold is not lost."""
+        self._last = None
         self._remote, self._to = remote, (remote.host, remote.port)
 
     def speak(self, on: bool) -> None:
@@ -120,9 +122,9 @@ class Stream:
                 return
             except (OSError, PacketError):
                 continue  # an ICMP error, or no RTP
-            if self._last is not None:
-                self.lost += max(0, min(signed16(heard.sequence - self._last) - 1, 100))
-            self._last = heard.sequence
+            if self._last is not None and self._last[0] == heard.ssrc:  # another source counts anew
+                self.lost += max(0, signed16(heard.sequence - self._last[1]) - 1)
+            self._last = (heard.ssrc, heard.sequence)
             self.received += 1
 
     def close(self) -> None:
