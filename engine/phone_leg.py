@@ -50,6 +50,7 @@ class PhoneLeg(SipLeg):
         """Send the INVITE. first: the codec to offer first, so that nothing need be transcoded.
 
         Without a port for it the leg ends, as if the phone had refused with 500."""
+        self.stream.prefer(first)
         try:
             await self._open_media()
         except PlaneError as error:
@@ -58,7 +59,6 @@ class PhoneLeg(SipLeg):
             self.finish(EndedBy.SYSTEM, "media")
         if self.ended.done():
             return
-        self.stream.prefer(first)
         target = str(self._binding.contact._replace(headers=""))  # §19.1.1: no headers in a Request-URI
         self._invite = self._request(target, caller, display)
         self._sent_at = self.line.clock.monotonic()

@@ -71,7 +71,7 @@ class Stream:
         self._released = True
 
     def prefer(self, first: str) -> None:
-        """Offer this codec first, if it is one of ours."""
+        """Offer this codec first, if it is one of ours. To be called before `open`."""
         if first in self._codecs:
             self._codecs = (Codec(first), *(codec for codec in self._codecs if codec != first))
 

@@ -103,6 +103,23 @@ def test_the_agent_hangs_up_and_the_flow_goes_on() -> None:
     play(story)
 
 
+@pytest.mark.parametrize(("formats", "offered"), [("0 8 101", "0 8 101"), ("8 0", "8 0 101")])
+def test_the_agent_is_offered_the_callers_codec_first(formats: str, offered: str) -> None:
+    """So that a talk need not be transcoded."""
+
+    async def story() -> None:
+        world = World(n1001=Queue())
+        caller, agent = world.phone("caller", 10), world.agent("agent", 20)
+        caller.call("1001", sdp("192.0.2.10", 4000, formats=formats))
+        await asyncio.sleep(3)
+        (invite,) = invites(agent)
+        assert f"RTP/AVP {offered}\r\n".encode() in invite.body
+        caller.hang_up()
+        await world.settle()
+
+    play(story)
+
+
 @pytest.mark.parametrize("step", range(0, 40))
 def test_the_caller_hangs_up_while_the_agent_answers(step: int) -> None:
     """CANCEL and 200 cross, at every distance."""
