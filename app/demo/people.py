@@ -12,8 +12,8 @@ MOST_CALLERS: Final = 120
 """At once. Each has its own stream of audio, made here in Python; beyond that nobody new calls."""
 VISITOR_TALK: Final = 180.0
 """How long an agent stays with a caller who is none of ours: the person in front of the screen."""
-CODE_HEARD: Final = 1.5
-"""Seconds of a feature code's confirmation that an agent listens to."""
+CODE_HEARD: Final = 8.0
+"""Seconds that an agent listens at most to a feature code's confirmation; he hangs up earlier when the phone rings."""
 CODE_TRIES: Final = 5
 GIVEN: Final = (
     "张伟",
@@ -213,8 +213,11 @@ class Agent:
         self._chance = chance
         self._manner = manner
         self._ringing: asyncio.Queue[Line] = asyncio.Queue()
+        self._confirming: Line | None = None
 
     def rings(self, line: Line) -> None:
+        if self._confirming is not None:
+            self._confirming.hangup()
         self._ringing.put_nowait(line)
 
     async def work(self) -> None:
@@ -226,16 +229,18 @@ class Agent:
             await self._serve(await self._ringing.get())
 
     async def _code(self, code: str) -> None:
-        """Dial a feature code, listen to the beginning of what it says."""
+        """Dial a feature code, listen to what it says."""
         for _ in range(CODE_TRIES):
             try:
                 line = await self._dial(code)
             except Unavailable:
                 await asyncio.sleep(self._chance.uniform(1.0, 3.0))
                 continue
+            self._confirming = line
             try:
-                await over(line, CODE_HEARD)
+                await over(line, CODE_HEARD if self._ringing.empty() else 0.0)
             finally:
+                self._confirming = None
                 line.hangup()
             return
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.demo.people import (
+    CODE_HEARD,
     MOST_CALLERS,
     VISITOR_TALK,
     Agent,
@@ -234,6 +235,21 @@ def test_an_agent_logs_in_and_says_that_he_is_ready() -> None:
         await asyncio.sleep(3600)
 
     assert worked(CALM, day) == ["*11", "*13"]
+
+
+def test_an_agent_whose_phone_rings_does_not_listen_to_the_end_of_a_confirmation() -> None:
+    async def scene() -> None:
+        office = Office(CALM)
+        work = asyncio.create_task(office.agent.work())
+        await asyncio.sleep(CODE_HEARD + 2.0)  # *13 was dialled, and is still being confirmed
+        line = FakeLine("visitor")
+        office.agent.rings(line)
+        await asyncio.sleep(CALM.answers_after[1])
+        assert [entry.partition(" ")[2] for entry in line.trace] == ["answer", "speak"]
+        work.cancel()
+        await asyncio.wait([work])
+
+    run(scene())
 
 
 def test_an_agent_dials_again_when_the_hotline_did_not_answer() -> None:
