@@ -181,3 +181,70 @@ def test_wrong_flow_tests_are_told(site: Path) -> None:
     assert (
         "closed.test.yaml:2:23: tests.at: 'noon' is not a time like '2026-10-12 10:00 Asia/Shanghai'" in out.getvalue()
     )
+
+
+def test_a_mistake_in_a_flow_test_is_told_beside_those_of_the_site(site: Path) -> None:
+    change(site / "config/callwright.yaml", "music: music", "musik: music")
+    change(site / "ivr_flows/main.test.yaml", "flow: main", "flow: mian")
+    out = StringIO()
+    assert check(site, out) == 1
+    assert "config/callwright.yaml:27:1: unknown key 'musik'" in out.getvalue()
+    assert "ivr_flows/main.test.yaml:2:7: unknown flow 'mian'\n  hint: did you mean 'main'?" in out.getvalue()
+    assert "\n2 problems in " in out.getvalue()
+
+
+def test_a_section_given_twice_counts_whole(site: Path) -> None:
+    """The names of its second half are known, and its mistakes are told."""
+    change(site / "config/queues.yaml", "  operator:\n", "queues:\n  operator:\n    colour: red\n")
+    assert problems(site) == [
+        "config/queues.yaml:36:1: the key 'queues' is given twice\n  hint: first at config/queues.yaml:4",
+        "config/queues.yaml:38:5: unknown key 'colour'\n  hint: known: announce, display, exit_keys, max_calls, "
+        "max_wait, music, overflow, priority, record, ring_for, service_level, skills and 3 more",
+    ]
+
+
+def test_a_file_of_the_wrong_name_is_told_and_what_points_into_it_is_not(site: Path) -> None:
+    (site / "config/queues.yaml").rename(site / "config/queue.yaml")
+    assert problems(site) == ["config/queue.yaml:1:1: no such file is read\n  hint: did you mean 'config/queues.yaml'?"]
+
+
+def test_no_flows_folder(site: Path) -> None:
+    change(site / "config/callwright.yaml", "\nnumbers:", "\npaths: {flows: flow}\nnumbers:")
+    assert problems(site) == ["config/callwright.yaml:30:16: the flows' folder 'flow' does not exist"]
+
+
+def test_flows_that_send_each_other_in_a_circle(site: Path) -> None:
+    (site / "ivr_flows/a.yaml").write_text("{start: x, nodes: {x: {goto: b}}}")
+    (site / "ivr_flows/b.yaml").write_text("{start: y, nodes: {y: {set: {z: z}, next: x}, x: {goto: a}}}")
+    assert problems(site) == [
+        "ivr_flows/a.yaml:1:20: an endless circle: 'x' comes back to itself without waiting (a/x → b/y → b/x → a/x)\n"
+        "  hint: put a node that takes time into it, such as play or menu, or lead out of it"
+    ]
+
+
+def test_addresses_that_meet(site: Path) -> None:
+    config = site / "config/callwright.yaml"
+    change(config, "    - tcp:127.0.0.1:5060\n", "    - tcp:0.0.0.0:8080\n    - udp:[::]:20000\n    - udp:[::]:20000\n")
+    assert problems(site) == [
+        "config/callwright.yaml:8:7: sip.listen: port 8080 is the port of HTTP too\n  hint: choose another web.port",
+        "config/callwright.yaml:9:7: sip.listen: port 20000 lies within the media ports 20000…29999\n"
+        "  hint: choose another SIP port, or move media.first_port and media.last_port",
+        "config/callwright.yaml:10:7: sip.listen: port 20000 lies within the media ports 20000…29999\n"
+        "  hint: choose another SIP port, or move media.first_port and media.last_port",
+        "config/callwright.yaml:10:7: udp port 20000 is listened on twice",
+    ]
+
+
+def test_a_queue_that_no_agent_could_serve_is_a_warning(site: Path) -> None:
+    """It stops nothing: the agent may be hired tomorrow, and today's callers should not lose the other queues."""
+    change(site / "config/queues.yaml", "skills: {billing: 1}", "skills: {billing: 9}")
+    change(site / "config/queues.yaml", "skills: {sales: 1}", "skills: {sales: 10}")
+    change(site / "config/queues.yaml", "queues: billing}", "queues: support}")
+    warning = (
+        "config/queues.yaml:5:3: warning: no agent could ever serve queue 'billing'\n"
+        "  hint: lower its skills, give an agent those skills, or let it overflow"
+    )
+    assert [str(found) for found in load(site).warnings] == [warning]
+    out = StringIO()
+    assert check(site, out) == 0
+    assert out.getvalue().startswith(f"{warning}\nCallwright demo hotline: ")
