@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -32,7 +33,7 @@ class Process:
 
 
 def test_one_that_refuses_a_clip_is_named_once_left_alone_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Process] = []
+    made: list[Any] = []
     lost: list[object] = []
 
     async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Process:
@@ -60,7 +61,7 @@ def test_one_that_refuses_a_clip_is_named_once_left_alone_and_tried_again(monkey
 
 
 def test_a_lost_one_is_told_of_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Process] = []
+    made: list[Any] = []
     lost: list[object] = []
 
     async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Process:
