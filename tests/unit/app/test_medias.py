@@ -36,7 +36,7 @@ def test_one_that_refuses_a_clip_is_named_once_left_alone_and_tried_again(monkey
     made: list[Any] = []
     lost: list[object] = []
 
-    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Process:
+    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Any:
         if not made:
             made.append(Process(lost, "clip a.wav: stereo"))
             raise OSError("nobody listens")
@@ -64,7 +64,7 @@ def test_a_lost_one_is_told_of_and_replaced(monkeypatch: pytest.MonkeyPatch) -> 
     made: list[Any] = []
     lost: list[object] = []
 
-    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Process:
+    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Any:
         made.append(Process(lost, ""))
         return made[-1]
 
