@@ -93,6 +93,7 @@ class CallerLeg(SipLeg):
         response = self._respond_2xx(self._key, invite, body)
         self.dialog = uas_dialog(invite, response)
         self.line.dialogs[self.dialog.id] = self
+        self.line.unacknowledged[self._unacknowledged] = self
 
     def _respond_failure(self, response: Response) -> None:
         response.headers.add("Server", SERVER)
@@ -101,8 +102,19 @@ class CallerLeg(SipLeg):
         self.usage.refused(self._key)
         self._respond(self._key, response)
 
+    @property
+    def _unacknowledged(self) -> tuple[str, str]:
+        assert self.dialog is not None
+        return self.dialog.call_id, self.dialog.remote_tag
+
+    def _forget_dialog(self) -> None:
+        if self.dialog is not None:
+            self.line.unacknowledged.pop(self._unacknowledged, None)
+        super()._forget_dialog()
+
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
         super()._acknowledged(ack, answer_due=answer_due)
+        self.line.unacknowledged.pop(self._unacknowledged, None)
         if not self._acked.done():
             self.listener.leg_answered(self)
             self._acked.set_result(None)

@@ -234,7 +234,12 @@ class SipLeg(ResponseHandler):
         deadline = self.usage.deadline
         if deadline is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
-        elif self.ended.done() and self.usage.ended and self.dialog is not None:
+        elif self.ended.done() and self.usage.ended:
+            self._forget_dialog()
+
+    def _forget_dialog(self) -> None:
+        """Nothing more is to be said or heard in it."""
+        if self.dialog is not None:
             self.line.dialogs.pop(self.dialog.id, None)
 
     def _tick(self) -> None:

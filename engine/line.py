@@ -61,6 +61,8 @@ class Line:
     """0 ≤ chance < 1: waits after glare."""
     clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
     dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)
+    unacknowledged: dict[tuple[str, str], "SipLeg"] = field(default_factory=dict)
+    """(Call-ID, peer's tag) of callers answered whose first ACK is awaited: pyVoIP puts a To tag of its own into it."""
     ports: dict[tuple[Plane, PortId], "SipLeg"] = field(default_factory=dict)
     lingering: deque[tuple[float, ClientKey]] = field(default_factory=deque)
     """Answered INVITEs of ours, whose 2xx may come again until this time."""

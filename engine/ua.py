@@ -233,7 +233,8 @@ class UserAgent:
             case ResponseArrived():
                 self._response(output)
             case AckArrived():
-                leg = self.line.dialogs.get(dialog_id(output.request))
+                call_id, _, remote_tag = identity = dialog_id(output.request)
+                leg = self.line.dialogs.get(identity) or self.line.unacknowledged.get((call_id, remote_tag))
                 if leg is not None:
                     leg.acked(output.request)
             case _:

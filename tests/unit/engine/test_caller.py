@@ -135,6 +135,26 @@ def test_no_ack_is_our_failure_after_32_seconds() -> None:
     play(story)
 
 
+def test_an_ack_with_a_to_tag_of_its_own_is_taken() -> None:
+    """pyVoIP 1.6.8 makes up a new one for each."""
+
+    async def story() -> None:
+        world = World(n1001=greet)
+        caller = world.phone("caller", 10)
+        send = caller._send
+
+        def other_tag(data: bytes, flow: Flow) -> None:
+            head, to, rest = data.partition(b"To: <sip:1001@192.0.2.1>;tag=")
+            send(head + to + b"x" + rest if data.startswith(b"ACK") else data, flow)
+
+        caller._send = other_tag
+        caller.call("1001")
+        await world.settle()
+        assert outcome(world) == (CallOutcome.SELF_SERVED, EndedBy.SYSTEM, 200, "done")
+
+    play(story)
+
+
 def test_bye_before_ack() -> None:
     async def story() -> None:
         world = World(n1001=wait)

@@ -159,6 +159,7 @@ class World:
             "calls": self.ua.calls,
             "invites": self.ua._invites,
             "dialogs": line.dialogs,
+            "unacknowledged": line.unacknowledged,
             "ports": line.ports,
             "clients": line.clients,
             "lingering": line.lingering,
