@@ -102,11 +102,11 @@ class Agent:
 
     __slots__ = ("call", "idle_since", "kept", "profile", "reason", "registered", "since", "state", "until")
 
-    def __init__(self, profile: AgentProfile) -> None:
+    def __init__(self, profile: AgentProfile, now: float = 0.0) -> None:
         self.profile = profile
         self.state = S.LOGGED_OUT
         self.reason = ""
-        self.since = 0.0
+        self.since = now
         """When this state began."""
         self.until: float | None = None
         """When it ends by itself (wrap-up, pause)."""
@@ -169,7 +169,7 @@ class Agent:
             reason=reason if state is S.NOT_READY else "",
             via=via,
             call=call,
-            lasted=now - self.since,
+            lasted=round(now - self.since, 3),
         )
         self.state, self.reason, self.since, self.call = state, event.reason, now, call
         self.until = now + lasts if lasts and state in (S.WRAP_UP, S.NOT_READY) else None

@@ -47,7 +47,7 @@ def missed(visit: Visit, ringing: Ringing, result: OfferResult, rang: float) -> 
         agent=ringing.agent,
         offer=ringing.offer,
         result=result,
-        rang=rang,
+        rang=round(rang, 3),
     )
 
 
@@ -57,7 +57,7 @@ def withdrawn(visit: Visit, ringing: Ringing, now: float) -> OfferWithdrawn:
         queue=visit.queue.name,
         agent=ringing.agent,
         offer=ringing.offer,
-        rang=now - ringing.since,
+        rang=round(now - ringing.since, 3),
     )
 
 
@@ -68,7 +68,7 @@ def connected(visit: Visit, talk: Connected, rang: float) -> CallConnected:
         agent=talk.agent,
         offer=talk.offer,
         waited=visit.waited(talk.at),
-        rang=rang,
+        rang=round(rang, 3),
     )
 
 

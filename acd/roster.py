@@ -41,7 +41,7 @@ class Roster:
         clock: Clock,
         expired: Callable[[AgentName], None],
     ) -> None:
-        self.agents: dict[AgentName, Agent] = {profile.name: Agent(profile) for profile in profiles}
+        self.agents: dict[AgentName, Agent] = {p.name: Agent(p, clock.monotonic()) for p in profiles}
         self._by_phone = {agent.profile.aor: agent for agent in self.agents.values()}
         self._emit = emit
         self._clock = clock

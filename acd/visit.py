@@ -107,7 +107,7 @@ class Visit:
 
     def waited(self, now: float) -> float:
         """Seconds from entry into the queue."""
-        return now - self.waiting.queued_at
+        return round(now - self.waiting.queued_at, 3)
 
     def quiet(self) -> None:
         """Stop telling the position and listening for keys; neither may outlive the wait."""

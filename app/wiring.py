@@ -34,7 +34,15 @@ from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
 from events.journal import Journal, JournalFull, read
-from events.types import AgentStateChanged, ControlReported, ControlStarted, ControlStopped, Event, Recorded
+from events.types import (
+    AgentStateChanged,
+    CallOutcome,
+    ControlReported,
+    ControlStarted,
+    ControlStopped,
+    Event,
+    Recorded,
+)
 from ivr.announce import QueueAnnouncer
 from ivr.interpreter import Interpreter
 from ivr.ports import Ports, QueueEnd
@@ -302,6 +310,7 @@ class _Dialplan:
         return None
 
     async def _code(self, call: LiveCall) -> None:
+        call.count_as(CallOutcome.FEATURE_CODE)
         await self._codes.run(call)
 
 

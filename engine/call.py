@@ -103,7 +103,7 @@ class Call(Protocol):
         """What the flow has learnt (`language`, `choice` …); set through `set_attribute`, so that it is journalled."""
 
     queued: bool
-    """Set by the ACD while the caller waits for an agent: a hang-up then is an abandoned queue, not an abandoned flow."""
+    """Set by the ACD while the caller waits for an agent: who hangs up then has abandoned the queue, not the flow."""
 
     def set_attribute(self, name: str, value: str) -> None: ...
 

@@ -204,6 +204,10 @@ class LiveCall(LegListener):
                 self._leg.plane.stop_recording(self._leg.port)
         return end
 
+    def count_as(self, outcome: CallOutcome) -> None:
+        """How the end of this call is to be counted, unless it fails."""
+        self._outcome = outcome
+
     async def hangup(self, reason: str = "bye") -> None:
         self._hang_up(reason)
         await self._gone()

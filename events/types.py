@@ -49,6 +49,8 @@ class CallOutcome(StrEnum):
     """The caller gave up before we answered."""
     REFUSED = "refused"
     """Answered with an error status: unknown number, no common codec, overload."""
+    FEATURE_CODE = "feature_code"
+    """One of our own phones dialled a code (`*13`): no caller at all."""
     FAILED = "failed"
     """Our fault or the network's: media time-out, flow error, missing ACK, restart."""
 

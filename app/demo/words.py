@@ -27,6 +27,7 @@ OUTCOMES: Final[Mapping[CallOutcome, str]] = MappingProxyType(
         CallOutcome.ABANDONED_IVR: "gave up in the menus",
         CallOutcome.CANCELLED: "gave up ringing",
         CallOutcome.REFUSED: "refused",
+        CallOutcome.FEATURE_CODE: "agents' codes",
         CallOutcome.FAILED: "failed",
     }
 )
