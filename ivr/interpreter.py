@@ -97,7 +97,7 @@ class _Run:
             raise
         finally:
             dwell = clock.monotonic() - begun
-            emit(NodeLeft(call=call, flow=flow.name, node=node, edge=edge, to=to, dwell=dwell))
+            emit(NodeLeft(call=call, flow=flow.name, node=node, edge=edge, to=to, dwell=round(dwell, 3)))
         self.still = self.still + 1 if dwell < STILL_SECONDS else 0
         return left
 
