@@ -10,8 +10,9 @@ from engine.sip.dialog import Dialog, DialogId
 from engine.sip.flow import Flow
 from engine.sip.headers import NameAddr
 from engine.sip.message import Request, Response
+from engine.sip.registrar import Binding
 from engine.sip.transactions import ClientKey, ServerKey, TransactionLayer
-from engine.sip.uri import sip_uri
+from engine.sip.uri import Uri, sip_uri
 from engine.sip_counts import SipCounts
 from engine.transport.addresses import is_ipv6, is_wildcard, parse_ip
 from events.types import Event
@@ -109,11 +110,19 @@ class Line:
         A connection is used again. Over UDP the first route or the Contact decides when it names an address that can
         be reached from here; a name, or the private address of a phone behind NAT (the peer's packets came from
         another host), is answered where its packets come from (RFC 3581 in spirit)."""
+        return self._flow_to_hop(dialog.next_hop, bool(dialog.route_set), arrived)
+
+    def flow_of_binding(self, binding: Binding) -> Flow:
+        """Where a registered phone is called: by the same rule; along a Path (RFC 3327), back to the last proxy."""
+        if binding.path:
+            return binding.flow
+        return self._flow_to_hop(binding.contact, False, binding.flow)
+
+    def _flow_to_hop(self, hop: Uri, routed: bool, arrived: Flow) -> Flow:
         if arrived.reliable:
             return arrived
-        hop = dialog.next_hop
         host = parse_ip(hop.host)
-        if host is None or (not dialog.route_set and str(host) != arrived.remote[0]):
+        if host is None or (not routed and str(host) != arrived.remote[0]):
             return arrived
         return self.flow_to("udp", (str(host), hop.port or DEFAULT_PORT)) or arrived
 

@@ -30,7 +30,7 @@ class PhoneLeg(SipLeg):
     """binding: where the phone registered. `outcome` gets the final SIP status: 200 when it answered."""
 
     def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, binding: Binding) -> None:
-        super().__init__(line, plane, call, leg_id, binding.flow, EndedBy.AGENT)
+        super().__init__(line, plane, call, leg_id, line.flow_of_binding(binding), EndedBy.AGENT)
         self._binding = binding
         self.known = False
         self.outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -509,3 +509,32 @@ def test_a_phone_registered_through_a_proxy_is_reached_by_its_path() -> None:
         await world.settle()
 
     play(story)
+
+
+@pytest.mark.parametrize(
+    ("contact", "called"),
+    [
+        ("<sip:8001@192.0.2.20:6000>", ("192.0.2.20", 6000)),
+        ("<sip:8001@10.0.0.7:6000>", ("192.0.2.99", 5060)),
+        ("<sip:8001@phone.example.net>", ("192.0.2.99", 5060)),
+    ],
+)
+def test_a_phone_is_called_at_its_contact_or_through_its_nat(contact: str, called: tuple[str, int]) -> None:
+    """It may register from another port than it listens on; an address that its packets do not come from is private."""
+
+    async def story() -> None:
+        world = World(n1001=Queue())
+        caller, agent = world.phone("caller", 10), world.phone("agent", 20)
+        agent.contact = contact
+        source = "192.0.2.20" if "192.0.2.20" in contact else "192.0.2.99"
+        agent.flow = agent.flow._replace(remote=(source, 5060))
+        world.register(agent, "8001")
+        agent.flow = agent.flow._replace(remote=called)
+        world.phones[agent.flow] = agent
+        caller.call("1001")
+        await asyncio.sleep(3)
+        assert len(invites(agent)) == 1
+        caller.hang_up()
+        await world.settle()
+
+    play(story)

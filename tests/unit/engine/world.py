@@ -96,12 +96,17 @@ class World:
     def agent(self, name: str, last: int, aor: str = "8001", transport: str = "udp") -> Softphone:
         """A phone that is registered."""
         phone = self.phone(name, last, transport)
-        items = [("Via", f"SIP/2.0/UDP x;branch=z9hG4bK{last}"), ("From", f"<sip:{aor}@example.net>;tag=1")]
-        items += [("To", f"<sip:{aor}@example.net>"), ("Call-ID", f"r{last}"), ("CSeq", "1 REGISTER")]
+        self.register(phone, aor)
+        return phone
+
+    def register(self, phone: Softphone, aor: str) -> None:
+        """At its flow, with its Contact."""
+        name = phone.name
+        items = [("Via", f"SIP/2.0/UDP x;branch=z9hG4bK{name}"), ("From", f"<sip:{aor}@example.net>;tag=1")]
+        items += [("To", f"<sip:{aor}@example.net>"), ("Call-ID", name), ("CSeq", "1 REGISTER")]
         items += [("Contact", phone.contact or ""), ("Expires", "3600")]
         request = Request("REGISTER", "sip:example.net", Headers(items))
         assert self.registrar.register(request, aor, phone.flow, self.now())[0].status == 200
-        return phone
 
     def lose_connection(self, phone: Softphone) -> None:
         self.unreachable.add(phone.flow)
