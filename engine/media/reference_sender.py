@@ -63,7 +63,11 @@ class Sender:
     def relay(self, got: packet.Packet, codec: str | None, origin: int, now: int) -> None:
         """codec: of the payload, None for a telephone-event."""
         far = self._far
-        if self.playing or self._key_sending or not self._may_send() or far is None:
+        if far is None or not self._may_send():
+            if self._source not in (("clips",), ("keys",)):
+                self._source = ()  # after a hold the numbers go on where they were
+            return
+        if self.playing or self._key_sending:
             return
         kind = far.payload_type if codec is not None else far.dtmf_type
         if kind is None:

@@ -58,7 +58,10 @@ cdef void relay(Media *m, Leg *origin, uint8_t *payload, uint32_t size, bint is_
     cdef Leg *leg = &m.legs[origin.peer]
     cdef uint8_t *table
     cdef uint32_t i, kind
-    if leg.playing or leg.key_sending or not may_send(leg):
+    if not may_send(leg):
+        leg.source = NOTHING if leg.source == PEER else leg.source  # after a hold the numbers go on where they were
+        return
+    if leg.playing or leg.key_sending:
         return
     if is_key and leg.far.dtmf_type == NO_TYPE:
         return

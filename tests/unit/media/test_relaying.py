@@ -145,3 +145,18 @@ def test_header_extension_csrc_and_padding_are_taken_off(rig: Rig) -> None:
     a.raw(bytes([0xB1, 0]) + head[2:] + b"CSRC" + b"\xbe\xde\0\1ABCD" + WORDS + b"\0\0\3")
     rig.advance(20)
     assert [one.payload for one in b.received()] == [WORDS]
+
+
+def test_a_hold_is_no_loss(rig: Rig) -> None:
+    """What was not sent because the listener held is not missing when he listens again."""
+    a, b = rig.phone(), rig.phone()
+    rig.plane.bridge(a.port, b.port)
+    rig.talk(3, a=(a, WORDS))
+    rig.plane.connect(b.port, b.remote(direction=Direction.RECVONLY))
+    rig.talk(5, a=(a, WORDS))
+    rig.plane.connect(b.port, b.remote())
+    rig.talk(3, a=(a, WORDS))
+    got = b.received()
+    assert [(y.sequence - x.sequence) & 0xFFFF for x, y in pairwise(got)] == [1] * 5
+    assert got[3].timestamp - got[2].timestamp > FRAME
+    assert got[3].marker
