@@ -21,7 +21,6 @@ from app.status import site_names, snapshot
 from app.transports import SipSocket, Transports
 from engine.admission import Admission, Trunk
 from engine.authentication import Authenticator
-from engine.call import Call
 from engine.line import LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
 from engine.media.wav import repair
@@ -45,7 +44,7 @@ from events.types import (
 )
 from ivr.announce import QueueAnnouncer
 from ivr.interpreter import Interpreter
-from ivr.ports import Ports, QueueEnd
+from ivr.ports import Ports
 from kernel.clock import Clock
 from kernel.ids import Ids
 
@@ -175,7 +174,7 @@ class Control:
             site.flows,
             Ports(
                 emit=self.emit,
-                queue=_QueuePort(self._acd),
+                queue=self._acd,
                 clock=clock,
                 prompts=site.prompts,
                 calendars=site.calendars,
@@ -277,20 +276,6 @@ class Control:
         loop = asyncio.get_running_loop()
         self._timers = [timer for timer in self._timers if timer.when() > loop.time() and not timer.cancelled()]
         self._timers.append(loop.call_later(delay, do))
-
-
-class _QueuePort:
-    """The ACD; tells the call that it is in a queue, since a caller who hangs up there has abandoned the queue."""
-
-    def __init__(self, acd: AcdService) -> None:
-        self._acd = acd
-
-    async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueEnd:
-        assert isinstance(call, LiveCall)
-        call.queued = True
-        end = await self._acd.enqueue(call, queue, skills=skills, priority=priority)
-        call.queued = False
-        return end
 
 
 class _Dialplan:
