@@ -16,7 +16,7 @@ from bench.steady import dependable
 from tests.support.site import Site
 
 TROUBLES = 0.001
-STEPS = (200.0, 250.0, 300.0, 350.0, 400.0, 450.0, 500.0)
+STEPS = (200.0, 300.0, 400.0, 500.0, 550.0, 600.0)
 SECONDS = 10.0
 
 

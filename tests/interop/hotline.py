@@ -18,7 +18,7 @@ from events.types import (
 )
 from kernel.ids import AgentName
 from tests.interop.conftest import KINDS
-from tests.support.peers.remote import Options, Phone, free_ports, phone
+from tests.support.peers.remote import Options, Phone, phone
 from tests.support.site import Site
 from tests.support.tones import PHONES, Samples, read_wav, seconds_of
 
@@ -34,7 +34,7 @@ def talk(seconds: float = TALK) -> None:
 @contextlib.contextmanager
 def caller(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
     """A phone at the trusted trunk, with a number of its own."""
-    sip_port, rtp_port = free_ports(2)
+    sip_port, rtp_port = site.phone_ports()
     options = Options(
         user=f"1390000{1 + KINDS.index(kind)}",
         registrar=site.registrar,
@@ -48,7 +48,7 @@ def caller(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
 
 
 def agent_options(site: Site, kind: str, folder: Path) -> Options:
-    sip_port, rtp_port = free_ports(2)
+    sip_port, rtp_port = site.phone_ports()
     return Options(
         user=str(8001 + KINDS.index(kind)),
         password=f"secret-{kind}",

@@ -24,7 +24,7 @@ from tests.support.site import Site
 
 pytestmark = pytest.mark.interop
 
-PAIRS = [("sipp", "baresip"), ("baresip", "pjsua"), ("pjsua", "pyvoip"), ("pyvoip", "sipp"), ("pjsua", "baresip")]
+PAIRS = [("sipp", "baresip"), ("baresip", "pjsua"), ("pjsua", "pyvoip"), ("pyvoip", "sipp"), ("baresip", "sipp")]
 
 
 def _connect(site: Site, before: int, one: Phone, two: Phone) -> None:

@@ -23,7 +23,7 @@ import yaml
 from app.control_socket import ask
 from events.journal import Tail, read
 from events.types import Event, Recorded
-from tests.support.peers.remote import PATIENCE, ROOT, free_ports
+from tests.support.peers.remote import MEDIA_PORTS, PATIENCE, ROOT, free_ports
 
 E = TypeVar("E", bound=Event)
 START_WITHIN = 20.0
@@ -61,7 +61,7 @@ def write_site(folder: Path, edit: Edit | None = None) -> None:
 
 def _media_range(size: int = 400) -> tuple[int, int]:
     """Two hotlines on one machine must not share RTP ports."""
-    first = free_ports(1, spacing=size)[0]
+    first = free_ports(1, spacing=size, within=MEDIA_PORTS)[0]
     return first, first + size - 1
 
 
@@ -77,6 +77,13 @@ class Site:
     tcp: tuple[str, int] = ("", 0)
     http: str = ""
     output: list[str] = field(default_factory=list)
+    _phone_ports: list[int] = field(default_factory=list)
+
+    def phone_ports(self) -> tuple[int, int]:
+        """A SIP and an RTP port for one more phone; no two phones of this site get the same."""
+        if len(self._phone_ports) < 2:
+            self._phone_ports = free_ports(200)
+        return self._phone_ports.pop(), self._phone_ports.pop()
 
     @property
     def journal(self) -> Path:

@@ -11,6 +11,7 @@ Events out (`{"event": "established"}`), in the order they happened:
 import contextlib
 import json
 import queue
+import secrets
 import socket
 import subprocess
 import sys
@@ -26,6 +27,11 @@ from tests.support.tones import Samples, read_wav
 ROOT = Path(__file__).parents[3]
 PATIENCE = 15.0
 """Seconds for anything that a phone does by itself."""
+
+
+PHONE_PORTS, MEDIA_PORTS = (12_000, 22_000), (22_000, 32_000)
+"""Of phones, and of the hotlines under test, which bind theirs only when calls come. Both below those that the kernel
+hands out by itself."""
 
 
 class PeerError(AssertionError):
@@ -51,12 +57,16 @@ class Options:
     auto_answer: bool = False
 
 
-def free_ports(count: int = 1, *, spacing: int = 20, host: str = "127.0.0.1") -> list[int]:
-    """Even UDP ports that nobody holds, with the `spacing - 1` ports after each free as well, below the range that
-    the kernel hands out by itself."""
+def free_ports(
+    count: int = 1, *, spacing: int = 20, within: tuple[int, int] = PHONE_PORTS, host: str = "127.0.0.1"
+) -> list[int]:
+    """`count` even UDP ports that nobody holds, the `spacing - 1` ports after each free as well.
+
+    The search begins anywhere, so that two runs of tests on one machine seldom meet."""
+    starts = list(range(*within, spacing))
+    turn = secrets.randbelow(len(starts))
     found: list[int] = []
-    start = 12000 + (time.monotonic_ns() // 1_000_000) % 9000 // spacing * spacing
-    for port in range(start, 32000, spacing):
+    for port in starts[turn:] + starts[:turn]:
         if all(is_free(host, port + offset) for offset in range(spacing)):
             found.append(port)
         if len(found) == count:

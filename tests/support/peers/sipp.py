@@ -64,13 +64,14 @@ class Sipp:
         return subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def _register(self, scenario: str, event: str) -> None:
-        """From another port than the one of calls, where SIPp may listen; through a hop that spares it SHA-256."""
+        """Through a hop that spares SIPp SHA-256. It stands at the port where calls will be taken: the server sends
+        them to where the registration came from, as it must for phones behind NAT."""
         options = self._options
         host, port = options.registrar.rsplit(":", 1)
-        hop = await OnlyMd5.open((options.host, options.sip_port + 12), (host, int(port)))
+        hop = await OnlyMd5.open((options.host, options.sip_port), (host, int(port)))
         contact = ["-key", "contact", f"{options.host}:{options.sip_port}", "-p", str(options.sip_port + 10)]
         account = ["-au", options.user, "-ap", options.password, "-auth_uri", options.domain]
-        server = f"{options.host}:{options.sip_port + 12}"
+        server = f"{options.host}:{options.sip_port}"
         process = self._start(scenario, event, *contact, *account, server=server)
         status = await asyncio.to_thread(process.wait, 15)
         hop.close()
