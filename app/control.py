@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import resource
 import signal
 import socket
 import sys
@@ -15,8 +16,9 @@ import uvloop
 
 from app.logs import configure_logs
 from app.settings import load
-from app.transports import parse_sip_socket
+from app.transports import SPARE_DESCRIPTORS, parse_sip_socket
 from app.wiring import Control, Inputs
+from engine.transport.pool import CONNECTIONS_LIMIT
 from events.types import ProcessExited, ProcessStarted
 from kernel.clock import system_clock
 from kernel.ids import system_ids
@@ -26,6 +28,9 @@ log = structlog.get_logger()
 STOP_WITHIN = 5.0
 """Seconds for the last words of the calls that an orderly stop ends."""
 REPORT_LINE_BYTES = 65_536
+WANTED_DESCRIPTORS = 65_536
+MIN_CONNECTIONS = 128
+"""Where the system grants us hardly any descriptors."""
 
 
 async def serve(site: Path, inputs: Inputs, report_fd: int) -> None:
@@ -57,6 +62,16 @@ async def _reports(fd: int, control: Control) -> None:
         writer.write(b'{"type":"noted","count":%d}\n' % noted)
 
 
+def raise_descriptor_limit() -> int:
+    """As many descriptors as we may have: each phone on TCP, TLS or WebSocket takes one. Returns how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return WANTED_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="app.control")
     parser.add_argument("--site", type=Path, required=True)
@@ -67,12 +82,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--report-fd", type=int, default=-1)
     given = parser.parse_args(arguments)
     configure_logs()
+    descriptors = raise_descriptor_limit()
     inputs = Inputs(
         journal=given.journal,
         control_socket=given.control_socket,
         media={name: Path(path) for name, _, path in (item.partition("=") for item in given.media)},
         sip=given.sip,
         version=version("callwright"),
+        connections=max(MIN_CONNECTIONS, min(CONNECTIONS_LIMIT, descriptors - SPARE_DESCRIPTORS)),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(given.site, inputs, given.report_fd))

@@ -26,7 +26,7 @@ class CannotStart(Exception):
 
 class Listen(NamedTuple):
     transport: str
-    """udp | tcp"""
+    """udp | tcp | tls | ws | wss"""
     host: str
     port: int
 
@@ -185,19 +185,20 @@ def http_url(plan: Plan) -> str:
 
 def welcome(plan: Plan) -> str:
     """What a newcomer needs to place the first call."""
-    udp = next((s for s in plan.sip if s.transport == "udp"), plan.sip[0])
-    host = {"0.0.0.0": "this machine's address", "::": "this machine's address"}.get(udp.host, udp.host)
+    first = next((s for s in plan.sip if s.transport == "udp"), plan.sip[0])
+    host = {"0.0.0.0": "this machine's address", "::": "this machine's address"}.get(first.host, first.host)
     lines = [
         "",
         f"{plan.name} is answering calls.",
         f"  SIP listens on      {', '.join(str(s) for s in plan.sip)}",
         f"  Web and /metrics    {http_url(plan)}",
-        f"  Number to dial      {', '.join(plan.numbers)}   (sip:{plan.numbers[0]}@{host}:{udp.port})"
+        f"  Number to dial      {', '.join(plan.numbers)}   (sip:{plan.numbers[0]}@{host}:{first.port})"
         if plan.numbers
         else "  Number to dial      none: config/callwright.yaml maps no number to a flow",
         f"  Agents' phones      {', '.join(plan.agents[:8])}{' …' if len(plan.agents) > 8 else ''}"
         "   (passwords: config/agents.yaml)",
-        f"  Register a phone    domain {plan.domain}, server {host}, port {udp.port}, UDP; user and password as above;",
+        f"  Register a phone    domain {plan.domain}, server {host}, port {first.port}, {first.transport.upper()}; "
+        "user and password as above;",
         "                      then dial *11 to log in and *13 to take calls",
         "  Stop with Ctrl-C.",
         "",

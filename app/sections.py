@@ -36,29 +36,67 @@ Name = Annotated[str, AfterValidator(_name)]
 User = Annotated[str, AfterValidator(_user)]
 
 
+def _advertise(text: str) -> str:
+    if text and not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(:[0-9]{1,5})?|[0-9A-Fa-f:.]+", text):
+        raise ValueError(f"'{text}' is not a host or host:port, such as '203.0.113.7' or '[2001:db8::7]:5061'")
+    return text
+
+
 # --- callwright.yaml ------------------------------------------------------------------------------------------
 
 
+SipTransport = Literal["udp", "tcp", "tls", "ws", "wss"]
+
+
 class SipListen(Model):
-    transport: Literal["udp", "tcp"]
+    transport: SipTransport
     host: str
     port: Port = 5060
+    advertise: Annotated[str, AfterValidator(_advertise)] = ""
+    """`host` or `host:port` by which the world sees this listener (NAT, several networks); an address is named in SDP
+    too. "" for `sip.advertise`, and without that for the address listened on."""
 
 
 def _listen(value: Any) -> Any:
     """`udp:127.0.0.1:5060`, `tcp:[::1]:5060`."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"(udp|tcp):(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", value)
+    found = re.fullmatch(r"(udp|tcp|tls|wss?):(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", value)
     if not found:
-        raise ValueError(f"'{value}' is not transport:host:port, such as 'udp:0.0.0.0:5060' or 'tcp:[::1]:5060'")
+        raise ValueError(f"'{value}' is not transport:host:port, such as 'udp:0.0.0.0:5060' or 'tls:[::1]:5061'")
     return {"transport": found[1], "host": found[2] or found[3], "port": int(found[4])}
+
+
+class KeyFiles(Model):
+    """PEM files, relative to the site's folder: a certificate with its chain, and its key without password."""
+
+    certificate: str
+    key: str
+
+
+class Tls(KeyFiles):
+    """For listeners `tls:` and `wss:`, and for connections that we open. Files are read again when they change."""
+
+    names: dict[str, KeyFiles] = Field(default={})
+    """Other certificates, by the server name that the client asks for (SNI)."""
+    client_ca: str = ""
+    """Clients may show a certificate signed by these; "" asks for none."""
+    require_client_certificate: bool = False
+    server_ca: str = ""
+    """Servers that we connect to must be signed by these; "" for those that the system trusts."""
+
+    @model_validator(mode="after")
+    def _asked(self) -> "Tls":
+        if self.require_client_certificate and not self.client_ca:
+            raise ValueError("'require_client_certificate' needs 'client_ca': whose certificates to accept")
+        return self
 
 
 class Sip(Model):
     listen: list[Annotated[SipListen, BeforeValidator(_listen)]] = Field(min_length=1)
     advertise: str = ""
     """Host that Via, Contact and SDP name when it is not the address listened on (NAT); "" for that address."""
+    tls: Tls | None = None
     registration_min: Annotated[int, Field(ge=10, le=3600)] = 60
     registration_max: Annotated[int, Field(ge=60, le=86_400)] = 3600
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 5000

@@ -13,6 +13,7 @@ from app import sections
 from app.crosscheck import Drafts, Flows, references, warnings
 from app.openings import calendars
 from app.soundcheck import sound
+from app.tls import tls_problems
 from ivr.hours import Calendar
 from ivr.load import draft_flow
 from ivr.model import Flow
@@ -159,7 +160,7 @@ def load(site: Path) -> Site:
     )
     opening, hour_problems = calendars(drafts.hours)
     flows = reader.flows(drafts.main)
-    reader.problems += hour_problems + references(drafts, flows)
+    reader.problems += hour_problems + references(drafts, flows) + tls_problems(drafts.main, reader.root)
     if flows.names is not None:
         reader.problems += sound(drafts, flows, reader.root)
     main, trunks, skills = drafts.main.model, drafts.trunks.model, drafts.skills.model

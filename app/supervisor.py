@@ -10,9 +10,9 @@ It starts, all at once, each below `app.child` (see there for how they notice ou
     python -m events.ledger --journal DIR --database URL
     python -m app.web --site DIR --journal DIR --control-socket PATH --http-fd N
 
-TRANSPORT is udp (bound) or tcp (listening); an IPv6 HOST is in brackets; FDs are inherited and non-blocking. What the
-processes print comes out with their name in front, and in SITE/var/log/callwright.log. SIGTERM ends any of them in
-order and with exit status 0.
+TRANSPORT is udp (bound), tcp, tls, ws or wss (listening); an IPv6 HOST is in brackets; FDs are inherited and
+non-blocking. What the processes print comes out with their name in front, and in SITE/var/log/callwright.log. SIGTERM
+ends any of them in order and with exit status 0.
 
 The report socket (`--report-fd`, one end of a UNIX stream pair, new for each start of control) carries JSON lines.
 From us, facts to journal, encoded as the events of events/types.py:

@@ -18,7 +18,8 @@ from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.settings import Site
 from app.status import site_names, snapshot
-from app.transports import SipSocket, Transports
+from app.tls import tls_settings
+from app.transports import Limits, SipSocket, Transports, advertised, split_host
 from engine.admission import Admission, Trunk
 from engine.authentication import Authenticator
 from engine.line import LineSettings
@@ -29,6 +30,8 @@ from engine.registration import Registration
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
+from engine.transport.pool import CONNECTIONS_LIMIT
+from engine.transport.tls import TlsContexts
 from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
@@ -53,6 +56,8 @@ log = structlog.get_logger()
 FEATURE_PREFIX = "*"
 REPORT_EVERY = 5.0
 """Seconds between two reports of SIP counts and of our own health."""
+IDLE_WITHIN = 7200.0
+"""Seconds for which a connection may be silent, at least; also as long as a registration may last."""
 LAG_EVERY = 0.1
 """Seconds between two looks at how late the loop is."""
 
@@ -66,6 +71,8 @@ class Inputs:
     media: Mapping[str, Path]
     sip: Sequence[SipSocket]
     version: str
+    connections: int = CONNECTIONS_LIMIT
+    """TCP, TLS and WebSocket at once."""
 
 
 class Control:
@@ -86,7 +93,10 @@ class Control:
         self._journal.subscribe(self.live.apply)
         self._outbox = Outbox(self._commit, loop.call_soon)
         self._full = False
-        self._transports = Transports()
+        self._transports = Transports(
+            TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
+            Limits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
+        )
         self._acd = AcdService(
             staffing.queues(site),
             staffing.agents(site),
@@ -191,6 +201,7 @@ class Control:
                     media_host=main.media.host,
                     media_advertise=main.media.advertise,
                     sip_advertise=main.sip.advertise,
+                    advertised=advertised(self._inputs.sip, [at.advertise for at in main.sip.listen]),
                 ),
                 music=site.music(),
                 max_calls=main.sip.max_calls,
@@ -203,6 +214,7 @@ class Control:
                 outbox=self._outbox,
                 send=self._transports.send,
                 flow_to=self._transports.flow_to,
+                alive=self._transports.alive,
                 planes=self._medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
                 admission=Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX),
@@ -314,7 +326,8 @@ def _secrets(site: Site) -> dict[str, dict[str, str]]:
 
 def _domains(site: Site) -> frozenset[str]:
     """Hosts that mean us in a From header: a call that names one of our phones there must prove it."""
-    listened = {listen.host.lower() for listen in site.main.sip.listen}
+    shown = [split_host(listen.advertise)[0] for listen in site.main.sip.listen]
+    listened = {host.lower() for host in (*shown, *(listen.host for listen in site.main.sip.listen))}
     return frozenset({site.main.domain.lower(), site.main.sip.advertise.lower(), *listened} - {""})
 
 

@@ -49,6 +49,7 @@ class SipLeg(ResponseHandler):
         self._id = leg_id
         self._flow = flow
         self._peer = peer
+        self._sips = False  # the peer asks for a SIPS URI in our Contact
         self._tag = line.ids.token()
         self.stream = Stream(plane, line.settings.codecs, crc32(self._tag.encode()))
         self.listener: LegListener = LegListener()
@@ -214,7 +215,7 @@ class SipLeg(ResponseHandler):
     def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
         response = reply(request, 200, to_tag=self._tag)
         headers = response.headers
-        headers.add("Contact", self.line.contact(self._flow))
+        headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
         headers.add("Allow", ALLOW)
         headers.add("Server", SERVER)
         headers.add("Content-Type", SDP_TYPE)

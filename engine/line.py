@@ -1,7 +1,7 @@
 """What a leg needs of the user agent: the transaction layer, the clock, and where to find things."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REGISTER"
 SERVER = "Callwright"
 DEFAULT_PORT = 5060
+DEFAULT_TLS_PORT = 5061
+_TRANSPORT_PARAMETER = {
+    "udp": "",
+    "tcp": ";transport=tcp",
+    "tls": ";transport=tls",
+    "ws": ";transport=ws",
+    "wss": ";transport=ws",  # RFC 7118 §5.2 knows no other word
+}
+_SECURE_PARAMETER = {"tls": "", "wss": ";transport=ws"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,8 @@ class LineSettings:
     """Address in SDP, when the world sees another (NAT)."""
     sip_advertise: str = ""
     """Host in Via and Contact, when the world sees another."""
+    advertised: Mapping[tuple[str, str, int], tuple[str, int]] = field(default_factory=dict)
+    """(transport, host, port) of a listener -> host and port by which the world sees it; goes before sip_advertise."""
 
 
 @dataclass(slots=True)
@@ -60,6 +71,8 @@ class Line:
     counts: SipCounts
     chance: Callable[[], float]
     """0 ≤ chance < 1: waits after glare."""
+    alive: Callable[[Flow], bool] = lambda _: True
+    """Whether a flow can still carry something: False once a connection is gone."""
     clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
     dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)
     unacknowledged: dict[tuple[str, str], "SipLeg"] = field(default_factory=dict)
@@ -74,16 +87,25 @@ class Line:
         self.layer.respond(key, response, self.clock.monotonic())
         self.pump()
 
-    def contact(self, flow: Flow) -> str:
-        """Our Contact on this flow."""
+    def contact(self, flow: Flow, *, secure: bool = False) -> str:
+        """Our Contact on this flow. secure: a SIPS URI, when the flow is (RFC 3261 §12.1.1; RFC 7118 §5.2 for WSS)."""
         host, port = self.sent_by(flow)
         bracketed = f"[{host}]" if is_ipv6(host) else host
-        transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
-        return f"<sip:{bracketed}:{port}{transport}>"
+        if secure and flow.secure:
+            return f"<sips:{bracketed}:{port}{_SECURE_PARAMETER[flow.transport]}>"
+        return f"<sip:{bracketed}:{port}{_TRANSPORT_PARAMETER[flow.transport]}>"
 
     def sent_by(self, flow: Flow) -> tuple[str, int]:
         """Host and port for Via and Contact."""
-        return self.settings.sip_advertise or flow.local[0], flow.local[1]
+        return self._advertised(flow) or (self.settings.sip_advertise or flow.local[0], flow.local[1])
+
+    def _advertised(self, flow: Flow) -> tuple[str, int] | None:
+        known = self.settings.advertised
+        if not known:
+            return None
+        host, port = flow.local
+        wildcard = "::" if is_ipv6(host) else "0.0.0.0"
+        return known.get((flow.transport, host, port)) or known.get((flow.transport, wildcard, port))
 
     def media_bind(self, flow: Flow) -> str:
         """The address to bind RTP on for a peer on this flow: configured, unless of the other IP family."""
@@ -107,9 +129,9 @@ class Line:
     def flow_of(self, dialog: Dialog, arrived: Flow) -> Flow:
         """Where requests of a dialog go (RFC 3261 §8.1.2), `arrived` being the flow that made it.
 
-        A connection is used again. Over UDP the first route or the Contact decides when it names an address that can
-        be reached from here; a name, or the private address of a phone behind NAT (the peer's packets came from
-        another host), is answered where its packets come from (RFC 3581 in spirit)."""
+        A connection is used again while it is there. Without one the first route or the Contact decides when it names
+        an address that can be reached from here; a name, or the private address of a phone behind NAT (the peer's
+        packets came from another host), is answered where its packets come from (RFC 3581 in spirit)."""
         return self._flow_to_hop(dialog.next_hop, bool(dialog.route_set), arrived)
 
     def flow_of_binding(self, binding: Binding) -> Flow:
@@ -119,12 +141,30 @@ class Line:
         return self._flow_to_hop(binding.contact, False, binding.flow)
 
     def _flow_to_hop(self, hop: Uri, routed: bool, arrived: Flow) -> Flow:
-        if arrived.reliable:
+        if arrived.reliable and self.alive(arrived):
+            return arrived
             return arrived
         host = parse_ip(hop.host)
         if host is None or (not routed and str(host) != arrived.remote[0]):
             return arrived
-        return self.flow_to("udp", (str(host), hop.port or DEFAULT_PORT)) or arrived
+        transport = hop_transport(hop, arrived)
+        port = hop.port or (DEFAULT_TLS_PORT if transport == "tls" else DEFAULT_PORT)
+        return self.flow_to(transport, (str(host), port)) or arrived
+
+
+def hop_transport(hop: Uri, arrived: Flow) -> str:
+    """What a next hop asks for (RFC 3263 §4.1): TLS for SIPS, else its parameter, else what its messages came by."""
+    named = (hop.param("transport") or "").lower()
+    if hop.scheme == "sips":
+        return "wss" if named in ("ws", "wss") else "tls"
+    return named or arrived.transport
+
+
+def wants_sips(request: Request) -> bool:
+    """Whether our Contact in the answer must be a SIPS URI (RFC 3261 §12.1.1). Raises BadHeader."""
+    routes = request.record_routes
+    first = [routes[0]] if routes else request.contacts[:1]
+    return request.request_uri.scheme == "sips" or any(each.uri.scheme == "sips" for each in first)
 
 
 class ResponseHandler:

@@ -33,6 +33,7 @@ class PhoneLeg(SipLeg):
         super().__init__(line, plane, call, leg_id, line.flow_of_binding(binding), EndedBy.AGENT)
         self._binding = binding
         self.known = False
+        self._sips = binding.contact.scheme == "sips"
         self.outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._invite: Request | None = None
         self._key: ClientKey | None = None
@@ -76,7 +77,7 @@ class PhoneLeg(SipLeg):
             ("To", address(self._binding.aor, domain)),
             ("Call-ID", self.line.ids.token(100)),
             ("CSeq", "1 INVITE"),
-            ("Contact", self.line.contact(self._flow)),
+            ("Contact", self.line.contact(self._flow, secure=self._sips)),
             ("Allow", ALLOW),
             ("User-Agent", SERVER),
             ("Content-Type", SDP_TYPE),

@@ -72,6 +72,8 @@ class Parts:
     send: Callable[[Flow, bytes], bool]
     """To the transports; called only after the events before it are committed. False: the flow leads nowhere."""
     flow_to: Callable[[str, tuple[str, int]], Flow | None]
+    alive: Callable[[Flow], bool]
+    """Whether a flow can still carry something."""
     planes: Planes
     registration: Registration
     admission: Admission
@@ -103,6 +105,7 @@ class UserAgent:
             pump=self._pump,
             counts=self._counts,
             flow_to=parts.flow_to,
+            alive=parts.alive,
             chance=parts.chance,
         )
         self.calls: dict[CallId, LiveCall] = {}

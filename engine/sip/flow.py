@@ -6,12 +6,12 @@ from typing import NamedTuple
 class Flow(NamedTuple):
     """One pair of addresses over one transport (the flow of RFC 5626 §3). Hashable; equal flows are one path.
 
-    connection: 0 for UDP; for TCP the number of the connection, never used twice, so that an answer can't leave by
-    a later connection that happens to have the same ports.
+    connection: 0 for UDP; for all others the number of the connection, never used twice, so that an answer can't leave
+    by a later connection that happens to have the same ports.
     """
 
     transport: str
-    """udp or tcp"""
+    """udp, tcp, tls, ws or wss"""
     local: tuple[str, int]
     remote: tuple[str, int]
     connection: int = 0
@@ -20,6 +20,11 @@ class Flow(NamedTuple):
     def reliable(self) -> bool:
         """The transport retransmits, so that the transactions need not (RFC 3261 §17)."""
         return self.transport != "udp"
+
+    @property
+    def secure(self) -> bool:
+        """Over TLS (RFC 3261 §26.2.2)."""
+        return self.transport in ("tls", "wss")
 
     def __str__(self) -> str:
         host, port = self.remote

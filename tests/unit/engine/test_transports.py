@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from app.transports import SipSocket, Transports, parse_sip_socket
+from app.transports import SipSocket, Transports, advertised, parse_sip_socket, split_host
 from engine.sip.flow import Flow
 
 OPTIONS = (
@@ -82,7 +82,7 @@ def test_a_datagram_that_cannot_be_sent_harms_nothing() -> None:
             peer.sendto(b"still there", (host, port))
             assert (await rig.next())[0] == b"still there"
         assert rig.transports.flow_to("udp", ("::1", 5060)) is None
-        assert rig.transports.flow_to("tcp", ("127.0.0.1", 5060)) is None
+        assert rig.transports.flow_to("ws", ("127.0.0.1", 5060)) is None
 
     play(story, ("udp", "127.0.0.1"))
 
@@ -116,6 +116,58 @@ def test_what_is_no_sip_is_told_so_and_cut() -> None:
 
 
 def test_inherited_sockets_are_named_on_the_command_line() -> None:
-    assert parse_sip_socket("udp:[::1]:5060=7") == SipSocket("udp", 7)
+    assert parse_sip_socket("udp:[::1]:5060=7") == SipSocket("udp", 7, ("::1", 5060))
+    assert parse_sip_socket("wss:127.0.0.1:443=8") == SipSocket("wss", 8, ("127.0.0.1", 443))
     with pytest.raises(ValueError, match="TRANSPORT"):
-        parse_sip_socket("tls:127.0.0.1:5061=7")
+        parse_sip_socket("sctp:127.0.0.1:5061=7")
+
+
+def test_a_response_finds_another_way_when_its_connection_is_gone() -> None:
+    """RFC 3261 §18.2.2: to the address that the request came from, at the port in its Via. A request does not."""
+
+    async def story(rig: Rig) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+            elsewhere.setblocking(False)
+            port = b"%d" % elsewhere.getsockname()[1]
+            request = OPTIONS.replace(b"TCP h;", b"TCP h:" + port + b";")
+            _, writer = await asyncio.open_connection(*rig.addresses[0])
+            writer.write(request)
+            _, flow = await rig.next()
+            writer.close()
+            assert await asyncio.wait_for(rig.lost.get(), WITHIN) == flow
+            assert not rig.transports.alive(flow)
+            assert not rig.transports.send(flow, request)
+            response = request.replace(b"OPTIONS sip:x@y SIP/2.0", b"SIP/2.0 200 OK", 1)
+            assert rig.transports.send(flow, response)
+            loop = asyncio.get_running_loop()
+            taken, _ = await asyncio.wait_for(loop.sock_accept(elsewhere), WITHIN)
+            with taken:
+                assert await asyncio.wait_for(loop.sock_recv(taken, 65_536), WITHIN) == response
+            assert not rig.transports.send(flow, b"SIP/2.0 rubbish")
+
+    play(story, ("tcp", "127.0.0.1"))
+
+
+def test_a_datagram_leaves_by_the_address_that_its_peer_is_near() -> None:
+    """Of several sockets: the one whose address the routing table gives to packets for that peer, else a wildcard."""
+
+    async def story(rig: Rig) -> None:
+        flow = rig.transports.flow_to("udp", ("127.0.0.1", 9))
+        assert flow is not None
+        assert flow.local == rig.addresses[1]
+        other = rig.transports.flow_to("udp", ("::1", 9))
+        assert other is not None
+        assert other.local == rig.addresses[2]
+
+    play(story, ("udp", "127.0.0.2"), ("udp", "127.0.0.1"), ("udp", "::1"))
+
+
+def test_what_the_world_sees_of_a_listener() -> None:
+    """Host, with a port of its own or the listener's; IPv6 in brackets or bare."""
+    sockets = [SipSocket("tls", 7, ("0.0.0.0", 5061)), SipSocket("udp", 8, ("::", 5060)), SipSocket("tcp", 9, ("h", 1))]
+    assert advertised(sockets, ["sip.example.com:443", "2001:db8::7", ""]) == {
+        ("tls", "0.0.0.0", 5061): ("sip.example.com", 443),
+        ("udp", "::", 5060): ("2001:db8::7", 5060),
+    }
+    assert split_host("[2001:db8::7]:5061") == ("2001:db8::7", 5061)
+    assert split_host("[2001:db8::7]") == ("2001:db8::7", 0)
