@@ -67,7 +67,10 @@ class Admission:
         return Admitted(trunk.name, "", number, name)
 
     def trunk_of(self, flow: Flow) -> Trunk | None:
-        """The trunk with the longest prefix that holds this source."""
+        """The trunk with the longest prefix that holds this source. Not over WebSocket: any page that a browser in a
+        trusted network shows can open one, so that its address proves nothing."""
+        if flow.transport in ("ws", "wss"):
+            return None
         host = flow.remote[0]
         if host not in self._known:
             if len(self._known) >= SOURCES_LIMIT:

@@ -3,7 +3,7 @@
 import asyncio
 
 from engine.leg import SipLeg, refuse_media
-from engine.line import SERVER, Line
+from engine.line import SERVER, Line, wants_sips
 from engine.media.plane import Plane
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
@@ -32,6 +32,7 @@ class CallerLeg(SipLeg):
     ) -> None:
         super().__init__(line, plane, call, leg_id, flow, EndedBy.CALLER)
         self._key = key
+        self._sips = wants_sips(invite)
         self._pending: Request | None = invite  # until it has its final answer
         self._answering = asyncio.Lock()
         self._acked: asyncio.Future[None] = asyncio.get_running_loop().create_future()

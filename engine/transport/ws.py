@@ -1,5 +1,6 @@
 """SIP over WebSocket (RFC 7118, RFC 6455), server side: each WebSocket message is one SIP message."""
 
+from h11 import ProtocolError
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import (
     AcceptConnection,
@@ -60,7 +61,7 @@ class WebSocketCarrier:
                     break
         except RemoteProtocolError as error:
             self._fail(error.event_hint)
-        except (LocalProtocolError, ValueError):  # ValueError: UnicodeError from headers that are no text
+        except (LocalProtocolError, ProtocolError, ValueError):  # ValueError: headers that are no text (UnicodeError)
             self._fail(None)
 
     def _handle(self, event: Event, messages: list[bytes]) -> None:
@@ -115,7 +116,7 @@ class WebSocketCarrier:
     def _say(self, event: Event) -> None:
         try:
             self._out += self._socket.send(event)
-        except LocalProtocolError:
+        except (LocalProtocolError, ProtocolError):
             self.ended = True  # nothing may be said any more
 
     def outgoing(self) -> bytes:
