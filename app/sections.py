@@ -63,7 +63,7 @@ def _listen(value: Any) -> Any:
         return value
     found = re.fullmatch(r"(udp|tcp|tls|wss?):(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", value)
     if not found:
-        raise ValueError(f"'{value}' is not transport:host:port, such as 'udp:0.0.0.0:5060' or 'tls:[::1]:5061'")
+        raise ValueError(f"'{value}' is not transport:host:port, such as 'udp:0.0.0.0:5060' or 'tcp:[::1]:5060'")
     return {"transport": found[1], "host": found[2] or found[3], "port": int(found[4])}
 
 

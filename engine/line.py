@@ -114,9 +114,11 @@ class Line:
             return flow.local[0]
         return host
 
-    def media_shown(self, bound: str) -> str:
-        """The address that SDP names for media bound to `bound`."""
-        shown = self.settings.media_advertise
+    def media_shown(self, bound: str, flow: Flow) -> str:
+        """The address that SDP names for media bound to `bound`: the one by which the world sees the flow's listener,
+        when that was given as an address, else the one given for all media."""
+        own = self._advertised(flow)
+        shown = own[0] if own is not None and parse_ip(own[0]) is not None else self.settings.media_advertise
         return shown if shown and is_ipv6(shown) == is_ipv6(bound) else bound
 
     def send_request(self, request: Request, flow: Flow, handler: "ResponseHandler") -> ClientKey:

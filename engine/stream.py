@@ -53,7 +53,7 @@ class Stream:
         bind = line.media_bind(flow)
         port, rtp_port = await self.plane.open(bind, rtp_timeout=line.settings.rtp_timeout)
         self._port = port
-        self._local = LocalMedia(line.media_shown(bind), rtp_port, self._codecs, line.settings.ptime_ms)
+        self._local = LocalMedia(line.media_shown(bind, flow), rtp_port, self._codecs, line.settings.ptime_ms)
         if self._released:
             self.plane.close(port)
         return port

@@ -67,7 +67,7 @@ def _media_range(size: int = 400) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Site:
-    """A running hotline. `udp`, `tcp`: where SIP listens; `http`: URL of the web server."""
+    """A running hotline. `udp`, `tcp`: where SIP listens (the first of each); `http`: URL of the web server."""
 
     folder: Path
     process: "subprocess.Popen[str]"
@@ -76,6 +76,8 @@ class Site:
     udp: tuple[str, int] = ("", 0)
     tcp: tuple[str, int] = ("", 0)
     http: str = ""
+    listening: list[str] = field(default_factory=list)
+    """Each SIP listener, as `transport:host:port`."""
     output: list[str] = field(default_factory=list)
     _phone_ports: list[int] = field(default_factory=list)
 
@@ -191,9 +193,12 @@ def _start(folder: Path, core: int | None, environment: Mapping[str, str]) -> Si
         raise SiteError("the hotline did not start:\n" + "\n".join(site.output))
     site.started_in = time.monotonic() - begun
     told = json.loads((folder / "var" / "run" / "listening.json").read_text())
-    for text in told["sip"]:
-        transport, host, port = text.split(":")
-        setattr(site, transport, (host, int(port)))
+    site.listening = told["sip"]
+    for text in reversed(told["sip"]):
+        transport, _, address = text.partition(":")
+        host, _, port = address.rpartition(":")
+        if transport in ("udp", "tcp"):
+            setattr(site, transport, (host.strip("[]"), int(port)))
     site.http = told["http"]
     return site
 
