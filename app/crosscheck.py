@@ -117,15 +117,16 @@ def _addresses(main: Draft[sections.Callwright]) -> list[Problem]:
         path: YamlPath = ("sip", "listen", n)
         if not main.sound(*path) or not at.port:
             continue
-        first = seen.setdefault((at.transport, at.host, at.port), path)
+        kind = "udp" if at.transport == "udp" else "tcp"
+        first = seen.setdefault((kind, at.host, at.port), path)
         if first != path:
-            problems.append(main.source.problem(path, f"{at.transport} port {at.port} is listened on twice"))
+            problems.append(main.source.problem(path, f"{kind} port {at.port} is listened on twice"))
         inside = ranged and at.transport == "udp" and media.first_port <= at.port <= media.last_port
         if inside and _meet(at.host, media.host):
             message = f"sip.listen: port {at.port} lies within the media ports {media.first_port}…{media.last_port}"
             hint = "choose another SIP port, or move media.first_port and media.last_port"
             problems.append(main.source.problem(path, message, hint))
-        if at.transport == "tcp" and main.sound("web") and at.port == web.port and _meet(at.host, web.host):
+        if kind == "tcp" and main.sound("web") and at.port == web.port and _meet(at.host, web.host):
             message = f"sip.listen: port {at.port} is the port of HTTP too"
             problems.append(main.source.problem(path, message, "choose another web.port"))
     return problems

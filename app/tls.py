@@ -30,7 +30,7 @@ def tls_settings(sip: sections.Sip, root: Path) -> TlsSettings:
 def tls_problems(main: Draft[sections.Callwright], root: Path) -> list[Problem]:
     """Listeners without a certificate; files that are not there, are not what they should be, or do not fit."""
     source = main.source
-    if main.model is None or not main.good("sip"):
+    if main.model is None or not main.sound("sip", "tls"):
         return []
     tls = main.model.sip.tls
     if tls is None:
@@ -41,7 +41,7 @@ def tls_problems(main: Draft[sections.Callwright], root: Path) -> list[Problem]:
                 "sip: {tls: {certificate: tls/chain.pem, key: tls/key.pem}}",
             )
             for n, listen in enumerate(main.model.sip.listen)
-            if listen.transport in SECURE
+            if listen.transport in SECURE and main.sound("sip", "listen", n)
         ]
     problems = list(_pair_problems(tls, root, source, _AT))
     for name, pair in tls.names.items():

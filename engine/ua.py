@@ -72,7 +72,7 @@ class Parts:
     send: Callable[[Flow, bytes], bool]
     """To the transports; called only after the events before it are committed. False: the flow leads nowhere."""
     flow_to: Callable[[str, tuple[str, int]], Flow | None]
-    alive: Callable[[Flow], bool]
+    alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something."""
     planes: Planes
     registration: Registration
