@@ -75,15 +75,15 @@ def _pss(pid: int) -> int:
 
 def prepare() -> dict[str, object]:
     """Pin this process to the load's core and raise the weight of our session; returns the conditions to report."""
-    cores = os.sched_getaffinity(0)
-    if LOAD_CORE in cores:
+    cores = os.cpu_count() or 1
+    if cores > LOAD_CORE:
         os.sched_setaffinity(0, {LOAD_CORE})
     raised = False
     with contextlib.suppress(OSError):
         Path("/proc/self/autogroup").write_text("-10")
         raised = True
     return {
-        "cores": len(cores),
+        "cores": cores,
         "server_core": SERVER_CORE,
         "load_core": LOAD_CORE,
         "autogroup_raised": raised,
