@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
+from engine.media import srtp
 from engine.media.native.core import NativeCore
+from engine.media.plane import Srtp
 from engine.rtp import g711
 
 MAX_CLIPS_A_PLAY = 64
@@ -40,6 +42,7 @@ class Far(NamedTuple):
     sends: bool
     receives: bool
     latch: bool
+    srtp: Srtp | None = None
 
 
 class Core(Protocol):
@@ -56,7 +59,9 @@ class Core(Protocol):
         Returns the port id: generation << 16 | slot. Raises RuntimeError when there is no slot."""
 
     def connect(self, port: int, far: Far) -> None:
-        """A host that is no unicast address of the port's family is remembered as unknown: nothing is sent."""
+        """A host that is no unicast address of the port's family is remembered as unknown: nothing is sent.
+
+        far.srtp: keys of the suite's length; a direction whose suite and key are as before keeps its state."""
 
     def add_clip(self, pcmu: bytes, pcma: bytes) -> int: ...
     def play(
@@ -96,4 +101,4 @@ def native_core(ports: int, *, stepped: bool = False) -> NativeCore:
         "ulaw_to_alaw": g711.ulaw_to_alaw(),
         "alaw_to_ulaw": g711.alaw_to_ulaw(),
     }
-    return NativeCore(ports=ports, tables=tables, stepped=stepped)
+    return NativeCore(ports=ports, tables=tables, srtp=srtp.Library(), stepped=stepped)

@@ -98,11 +98,13 @@ class LocalPlane:
         return known
 
     def connect(self, port: PortId, remote: Remote) -> None:
-        """Raises PlaneError for a payload type or port number that no packet can have."""
+        """Raises PlaneError for a payload type, port number or key that cannot be."""
         kinds = (remote.payload_type, remote.dtmf_type or 0)
         numbers = (remote.port, remote.rtcp_port)
         if not all(0 <= kind < 128 for kind in kinds) or not all(0 <= number < 65536 for number in numbers):
             raise PlaneError(f"impossible remote: {remote}")
+        if (srtp := remote.srtp) is not None and {len(srtp.local_key), len(srtp.remote_key)} != {srtp.suite.key_octets}:
+            raise PlaneError(f"a key of {srtp.suite} has {srtp.suite.key_octets} octets")
         far = Far(
             host=remote.host,
             rtp_port=remote.port,
@@ -114,6 +116,7 @@ class LocalPlane:
             sends=remote.direction in ("sendrecv", "sendonly"),
             receives=remote.direction in ("sendrecv", "recvonly"),
             latch=remote.latch,
+            srtp=remote.srtp,
         )
         self._core.connect(port, far)
 

@@ -29,6 +29,31 @@ class Direction(StrEnum):
     INACTIVE = "inactive"
 
 
+class SrtpSuite(StrEnum):
+    """Names as in RFC 4568 §6.2 and RFC 7714 §14.2. SRTCP's tag has 80 bits with either of the first two."""
+
+    AES_CM_128_HMAC_SHA1_80 = "AES_CM_128_HMAC_SHA1_80"
+    AES_CM_128_HMAC_SHA1_32 = "AES_CM_128_HMAC_SHA1_32"
+    AEAD_AES_128_GCM = "AEAD_AES_128_GCM"
+
+    @property
+    def key_octets(self) -> int:
+        """Of master key and master salt together, as SDES writes them."""
+        return 28 if self is SrtpSuite.AEAD_AES_128_GCM else 30
+
+
+class Srtp(msgspec.Struct, frozen=True, kw_only=True):
+    """Both directions encrypted and authenticated (RFC 3711). Keys: master key, then salt. No repr shows them."""
+
+    suite: SrtpSuite
+    local_key: bytes
+    """Of what we send."""
+    remote_key: bytes
+
+    def __repr__(self) -> str:
+        return f"Srtp({self.suite})"
+
+
 class Remote(msgspec.Struct, frozen=True, kw_only=True):
     """Where and how to send; what to expect. From the negotiated SDP."""
 
@@ -45,6 +70,8 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     """0: port + 1. Equal to port: rtcp-mux."""
     latch: bool = True
     """Symmetric RTP: may learn the peer's real address from its first packets (see DESIGN §5)."""
+    srtp: Srtp | None = None
+    """None: plain RTP. A direction whose suite and key stay the same goes on where it was (roll-over, replay list)."""
 
 
 class PortStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +82,8 @@ class PortStats(msgspec.Struct, frozen=True, kw_only=True):
     jitter_max_ms: float = 0.0
     strangers: int = 0
     remote_lost: int = -1
+    unauthenticated: int = 0
+    """SRTP and SRTCP packets of no authentic tag, and authentic ones that had come before (RFC 3711 §3.3)."""
 
 
 class MediaEvent(msgspec.Struct, frozen=True, tag=True, tag_field="type"):

@@ -5,6 +5,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import pylibsrtp
+
+from engine.media import srtp
 from engine.media.core import Far, Told
 from engine.media.reference_recording import Recording
 from engine.media.reference_sender import Sender
@@ -19,6 +22,7 @@ SSRC_SILENCE_MS = 60
 ANY_SSRC_MS = 2000
 COMFORT_NOISE = 13
 MAX_DATAGRAM = 2048
+SRTP_SOURCES = 64
 Address = tuple[str, int]
 Tell = Callable[[tuple[int, int, Any, int, float]], None]
 Sockets = tuple[socket.socket, socket.socket]
@@ -59,6 +63,9 @@ class Leg:
         self._timed_out = False
         self._last_sr: tuple[int, int] | None = None
         self._remote_lost = -1
+        self._srtp: srtp.Sessions | None = None
+        self._srtp_sources: set[int] = set()
+        self._unauthenticated = 0
         self._chance = int.from_bytes(port.identity[10:14], "big")
         self._report_next = self._reported = 0
 
@@ -81,6 +88,7 @@ class Leg:
 
     def connect(self, far: Far, now: int) -> None:
         now_ms, before = now // 1_000_000, self.far
+        self._secure(far)
         signalled = self._usable(far.host, far.rtp_port)
         if before is None or not (before.receives and before.sends):
             self._heard_ms, self._timed_out = now_ms, False
@@ -98,6 +106,13 @@ class Leg:
         self.far = far
         self._any_ssrc_until = now_ms + ANY_SSRC_MS
         self.sender.aim(far, self._address)
+
+    def _secure(self, far: Far) -> None:
+        before, after = self._srtp, srtp.Library().renew(self._srtp, far.srtp, self.sender.ssrc)
+        if after is None or before is None or after.inbound is not before.inbound:
+            self._srtp_sources.clear()
+        self._srtp = after
+        self.sender.secure(after.outbound.session if after else None)
 
     def _usable(self, host: str, port: int) -> Address | None:
         """The address in its usual form, when one can send there."""
@@ -123,6 +138,11 @@ class Leg:
 
     def _rtp(self, data: bytes, origin: Address, now: int) -> None:
         far = self.far
+        if self._srtp is not None and packet.HEADER_SIZE <= len(data) <= MAX_DATAGRAM:
+            opened = self._opened(data, origin, now)
+            if opened is None:
+                return
+            data = opened
         try:
             if len(data) > MAX_DATAGRAM or far is None:
                 raise packet.PacketError("too long, or too early")
@@ -141,6 +161,38 @@ class Leg:
             self._strangers += 1
         else:
             self._heard(got, codec, now)
+
+    def _opened(self, data: bytes, origin: Address, now: int) -> bytes | None:
+        """Of SRTP make RTP, None for what is done with. What has no RTP header stays as it is."""
+        assert self.far is not None
+        if 192 <= data[1] <= 223:
+            if self.far.rtp_port == self.far.rtcp_port and origin == self._address:
+                self._reported_by_peer(data, origin, now)
+            return None
+        try:
+            packet.parse(bytes([data[0] & ~0x20]) + data[1:])  # padding is not yet to be seen
+        except packet.PacketError:
+            return data
+        latching = self._latching and now // 1_000_000 - self._connected_ms <= LATCH_MS
+        if origin != self._address and not latching:
+            self._strangers += 1
+            return None
+        return self._unlocked(data, rtcp=False)
+
+    def _unlocked(self, data: bytes, *, rtcp: bool) -> bytes | None:
+        """The packet that was protected; None, and counted, when it is not authentic or came before."""
+        assert self._srtp is not None
+        session = self._srtp.inbound.session
+        ssrc = int.from_bytes(data[4:8] if rtcp else data[8:12], "big")
+        try:
+            if len(data) < packet.HEADER_SIZE or (len(self._srtp_sources | {ssrc}) > SRTP_SOURCES):
+                raise ValueError("too short, or too many sources")
+            plain = (session.unprotect_rtcp if rtcp else session.unprotect)(data)
+        except (pylibsrtp.Error, ValueError):
+            self._unauthenticated += 1
+            return None
+        self._srtp_sources.add(ssrc)
+        return plain
 
     def _codec(self, payload_type: int) -> str | None:
         assert self.far is not None
@@ -228,6 +280,11 @@ class Leg:
 
     def _reported_by_peer(self, data: bytes, origin: Address, now: int) -> None:
         assert self.far is not None
+        if self._srtp is not None:
+            opened = self._unlocked(data, rtcp=True)
+            if opened is None:
+                return
+            data = opened
         report = rtcp.parse(data) if len(data) <= MAX_DATAGRAM else None
         if report is None:
             return
@@ -255,7 +312,8 @@ class Leg:
         self._reported = self.sender.packets
         report = rtcp.Report(self.sender.ssrc, sender, self._blocks(now // 1_000_000))
         one = self._sockets[0 if self.far.rtp_port == self.far.rtcp_port else 1]
-        one.sendto(rtcp.encode(report, self.port.identity[16:].hex().encode()), self._report_to)
+        data = rtcp.encode(report, self.port.identity[16:].hex().encode())
+        one.sendto(self._srtp.outbound.session.protect_rtcp(data) if self._srtp else data, self._report_to)
 
     def _blocks(self, now_ms: int) -> tuple[rtcp.ReportBlock, ...]:
         if self._ssrc is None:
@@ -293,4 +351,5 @@ class Leg:
             "jitter_max_ms": (max(self._jitter_max, seen.jitter_max) >> 4) / 8,
             "strangers": self._strangers,
             "remote_lost": self._remote_lost,
+            "unauthenticated": self._unauthenticated,
         }

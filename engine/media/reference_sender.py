@@ -4,8 +4,11 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pylibsrtp
+
 from engine.media.core import Far, Told
 from engine.rtp import dtmf, g711, packet
+from engine.rtp.jitter import MAX_DROPOUT, MAX_MISORDER
 from engine.rtp.packet import signed16, signed32
 
 CATCH_UP_MS = 200
@@ -26,6 +29,7 @@ class Sender:
         self.opened = 0
         self.packets = self.octets = 0
         self._far: Far | None = None
+        self._session: pylibsrtp.Session | None = None
         self._address: tuple[str, int] | None = None
         self._source: tuple[object, ...] = ()
         self._offsets = (0, 0)
@@ -39,6 +43,12 @@ class Sender:
 
     def aim(self, far: Far, address: tuple[str, int] | None) -> None:
         self._far, self._address = far, address
+
+    def secure(self, session: pylibsrtp.Session | None) -> None:
+        """SRTP from now on, or plain RTP."""
+        self._session = session
+        if session is not None and self.packets == 0:
+            self._sequence &= 0x7FFF
 
     def timestamp_at(self, now: int) -> int:
         return (self._base + (now - self.opened) // 125_000) & 0xFFFFFFFF
@@ -54,11 +64,21 @@ class Sender:
         if self.packets == 0 or signed16(out.sequence - self._sequence) > 0:
             self._sequence, self._timestamp, self._length = out.sequence & 0xFFFF, out.timestamp & 0xFFFFFFFF, length
         assert self._address is not None
-        self._sock.sendto(packet.encode(out), self._address)
+        data = packet.encode(out)
+        if self._session is not None:
+            try:
+                data = self._session.protect(data)
+            except (pylibsrtp.Error, ValueError):
+                return
+        self._sock.sendto(data, self._address)
         self.packets += 1
         self.octets += len(out.payload)
 
     # --- from the peer ---
+
+    def _follows(self, sequence: int) -> bool:
+        """SRTP sends no jump: it would be a wrong roll-over count, or a replay."""
+        return self._session is None or -MAX_MISORDER < signed16(sequence - self._sequence) < MAX_DROPOUT
 
     def relay(self, got: packet.Packet, codec: str | None, origin: int, now: int) -> None:
         """codec: of the payload, None for a telephone-event."""
@@ -73,7 +93,7 @@ class Sender:
         if kind is None:
             return
         marker = got.marker
-        if self._source != (origin, got.ssrc):
+        if self._source != (origin, got.ssrc) or not self._follows(got.sequence + self._offsets[0]):
             self._source = (origin, got.ssrc)
             self._offsets = (self._sequence + 1 - got.sequence, self._fresh(now) - got.timestamp)
             marker = True

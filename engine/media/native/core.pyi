@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.media.core import Far
+from engine.media.srtp import Library
 
 class NativeCore:
     """`engine.media.core.Core` without the GIL. One thread calls everything but run, run_writer, step and drain.
@@ -11,7 +12,7 @@ class NativeCore:
 
     urgency: int
     """Of the thread in `run`: 2 real-time, 1 better nice value, 0 neither allowed."""
-    def __init__(self, *, ports: int, tables: dict[str, bytes], stepped: bool = False) -> None: ...
+    def __init__(self, *, ports: int, tables: dict[str, bytes], srtp: Library, stepped: bool = False) -> None: ...
     @property
     def event_fd(self) -> int: ...
     def attach(self, rtp_fd: int, rtcp_fd: int, *, family: int, timeout_ms: int, identity: bytes) -> int: ...

@@ -8,6 +8,7 @@ A third, the writer, takes finished parts of recordings to the disk. What may be
 
 import ipaddress
 import socket
+from collections import deque
 
 include "types.pxi"
 
@@ -56,11 +57,12 @@ cdef int put_address(Address *into, str host, int port) except -1:
 cdef class NativeCore:
     cdef Media *m
     cdef list free_slots, generations, keep, free_recordings
-    cdef dict families
+    cdef dict families, sessions
+    cdef object library, retired
     cdef uint32_t clip_count
     cdef public int urgency
 
-    def __cinit__(self, *, int ports, dict tables, bint stepped=False):
+    def __cinit__(self, *, int ports, dict tables, srtp, bint stepped=False):
         self.m = <Media *>calloc(1, sizeof(Media))
         if self.m == NULL:
             raise MemoryError
@@ -90,10 +92,18 @@ cdef class NativeCore:
         m.linear[PCMA] = <int16_t *><char *>(<bytes>tables["alaw"])
         m.other[PCMU] = <uint8_t *><char *>(<bytes>tables["ulaw_to_alaw"])
         m.other[PCMA] = <uint8_t *><char *>(<bytes>tables["alaw_to_ulaw"])
+        self.library = srtp
+        functions = srtp.functions
+        m.protect = <Crypt><uintptr_t>functions["srtp_protect"]
+        m.unprotect = <Crypt><uintptr_t>functions["srtp_unprotect"]
+        m.protect_rtcp = <Crypt><uintptr_t>functions["srtp_protect_rtcp"]
+        m.unprotect_rtcp = <Crypt><uintptr_t>functions["srtp_unprotect_rtcp"]
         self.free_slots = list(range(ports - 1, -1, -1))
         self.free_recordings = list(range(ports - 1, -1, -1))
         self.generations = [0] * ports
         self.families = {}
+        self.sessions = {}
+        self.retired = deque()
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -181,8 +191,27 @@ cdef class NativeCore:
         far.ptime_ms = to.ptime_ms
         far.sends, far.receives, far.latch = to.sends, to.receives, to.latch
         far.mux = to.rtcp_port == to.rtp_port
+        if port in self.families:
+            self.secure(port, to.srtp, &far)
         self.command(C_CONNECT, port).far = far
         self.push()
+
+    cdef int secure(self, uint32_t port, srtp, Far *far) except -1:
+        """Put the port's libsrtp sessions into `far`. Those it replaces live until the media thread has let go."""
+        before = self.sessions.pop(port, None)
+        after = self.library.renew(before, srtp, self.m.legs[port & 0xFFFF].own_ssrc)
+        if before is not None:
+            self.retired.append((self.m.command_head, before))
+        if after is not None:
+            self.sessions[port] = after
+            far.inbound = <void *><uintptr_t>after.inbound.pointer
+            far.outbound = <void *><uintptr_t>after.outbound.pointer
+        return 0
+
+    cdef void release(self):
+        """Free sessions whose replacement the media thread has taken over."""
+        while self.retired and self.retired[0][0] < cw_load(&self.m.command_tail):
+            self.retired.popleft()
 
     def add_clip(self, bytes pcmu, bytes pcma):
         if self.clip_count == MAX_CLIPS or len(pcmu) != len(pcma):
@@ -263,6 +292,7 @@ cdef class NativeCore:
         cdef Event *event
         cdef list out = []
         hush(m.event_fd)
+        self.release()
         while m.event_tail != cw_load(&m.event_head):
             event = &m.events[m.event_tail % EVENTS]
             a = self.stats(event.port) if event.kind == E_PORT_CLOSED else event.a
@@ -270,6 +300,7 @@ cdef class NativeCore:
             if event.kind == E_PORT_CLOSED:
                 self.free_slots.append(event.port & 0xFFFF)
                 self.families.pop(event.port)
+                self.sessions.pop(event.port, None)
             elif event.kind == E_RECORDING_DONE:
                 free(m.recordings[event.a].channels[0].ring)
                 m.recordings[event.a].channels[0].ring = NULL
@@ -290,6 +321,7 @@ cdef class NativeCore:
             "jitter_max_ms": (leg.jitter_max >> 4) / 8.0,
             "strangers": leg.strangers,
             "remote_lost": leg.remote_lost,
+            "unauthenticated": leg.unauthenticated,
         }
 
     def health(self):

@@ -24,6 +24,10 @@ cdef void do_connect(Media *m, Leg *leg, Far *far) noexcept nogil:
     cdef Far before = leg.far
     cdef bint moved = not leg.connected or not same_address(&leg.signalled, &far.rtp)
     leg.far = far[0]
+    if far.inbound != before.inbound:
+        leg.source_count = 0
+    if far.outbound != NULL and leg.packets_sent == 0:
+        leg.sent_sequence &= 0x7FFF  # RFC 3711 §3.3.1: loss at the beginning must not hide a roll-over
     if not leg.connected or not (before.receives and before.sends):
         leg.heard_ms = m.now_ms
         leg.timed_out = 0

@@ -140,6 +140,47 @@ cdef inline int padded(uint8_t *packet, int start, int size) noexcept nogil:
     return size - padding if 0 < padding <= size - start else -1
 
 
+cdef inline bint is_rtcp(uint8_t *packet) noexcept nogil:
+    """RFC 5761 §4: RTCP on the RTP port."""
+    return 192 <= packet[1] <= 223
+
+
+cdef bint expected(Media *m, Leg *leg, Address *origin) noexcept nogil:
+    """Is SRTP from there worth deciphering? As `admit` will decide, which sees only authentic packets."""
+    if same_address(origin, &leg.far.rtp) or (leg.latching and m.now_ms - leg.connected_ms <= LATCH_MS):
+        return True
+    leg.strangers += 1
+    m.strangers += 1
+    return False
+
+
+cdef bint unlocked(Media *m, Leg *leg, uint8_t *packet, long *size, bint rtcp) noexcept nogil:
+    """Check tag and replay list, decipher in place and shorten to what was protected. What fails is counted, and is
+    neither a sign of life nor a step towards latching. `packet` has a header."""
+    cdef uint32_t ssrc = get32(packet + (4 if rtcp else 8)), i = 0
+    cdef int length = <int>size[0]
+    while i < leg.source_count and leg.sources[i] != ssrc:
+        i += 1
+    if (length > LONGEST_SRTP or length < HEAD or i == SOURCES
+            or (m.unprotect_rtcp if rtcp else m.unprotect)(leg.far.inbound, packet, &length) != 0):
+        leg.unauthenticated += 1
+        return False
+    if i == leg.source_count:
+        leg.sources[i] = ssrc
+        leg.source_count += 1
+    size[0] = length
+    return True
+
+
+cdef bint opened(Media *m, Leg *leg, uint8_t *packet, long *size, Address *origin) noexcept nogil:
+    """Of SRTP make RTP. False: there is nothing more to do with it. What has no RTP header stays as it is."""
+    if is_rtcp(packet):
+        if leg.far.mux and same_address(origin, &leg.far.rtp):
+            on_report(m, leg, packet, <uint32_t>size[0], origin)
+        return False
+    return strip(packet, <int>size[0]) < 0 or (expected(m, leg, origin) and unlocked(m, leg, packet, size, False))
+
+
 cdef inline int codec_of(Leg *leg, uint32_t kind) noexcept nogil:
     """The negotiated type, or a static one that the peer offered besides it; -1 for others."""
     if kind == leg.far.payload_type:
@@ -157,6 +198,8 @@ cdef void on_rtp(Media *m, Leg *leg) noexcept nogil:
     cdef uint32_t kind, sequence, timestamp, ssrc
     if got < 0:
         return
+    if leg.connected and leg.far.inbound != NULL and HEAD <= got <= BUFFER and not opened(m, leg, packet, &got, &origin):
+        return
     start = strip(packet, <int>got) if got <= BUFFER else -1
     end = padded(packet, start, <int>got) if start >= 0 else -1
     if end < 0 or not leg.connected:
@@ -164,7 +207,7 @@ cdef void on_rtp(Media *m, Leg *leg) noexcept nogil:
         m.packets_dropped += 1
         return
     kind = packet[1]
-    if 192 <= kind <= 223:  # RFC 5761 §4: RTCP on the RTP port
+    if is_rtcp(packet):
         if leg.far.mux and same_address(&origin, &leg.far.rtp):
             on_report(m, leg, packet, <uint32_t>got, &origin)
         return

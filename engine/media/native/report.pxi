@@ -16,6 +16,11 @@ cdef void on_report(Media *m, Leg *leg, uint8_t *packet, uint32_t size, Address 
     cdef uint32_t start = 8, end, i
     cdef uint8_t *block
     cdef int32_t lost
+    cdef long protected = size
+    if leg.far.inbound != NULL:
+        if not unlocked(m, leg, packet, &protected, True):
+            return
+        size = <uint32_t>protected
     if size > BUFFER or not whole(packet, size):
         m.packets_dropped += 1
         return
@@ -102,6 +107,7 @@ cdef uint32_t put_cname(Leg *leg, uint8_t *at) noexcept nogil:
 cdef void report_due(Media *m, Leg *leg) noexcept nogil:
     cdef uint8_t *packet = m.buffer
     cdef uint32_t size = 8
+    cdef int total
     cdef bint sender = leg.packets_sent != leg.reported_sent
     if leg.report_next > m.tick:
         return
@@ -118,5 +124,6 @@ cdef void report_due(Media *m, Leg *leg) noexcept nogil:
     packet[1] = 200 if sender else 201
     put16(packet + 2, size // 4 - 1)
     put32(packet + 4, leg.own_ssrc)
-    size += put_cname(leg, packet + size)
-    cw_send(leg.rtp_fd if leg.far.mux else leg.rtcp_fd, packet, size, leg.far.rtcp.raw, leg.far.rtcp.size)
+    total = <int>(size + put_cname(leg, packet + size))
+    if leg.far.outbound == NULL or m.protect_rtcp(leg.far.outbound, packet, &total) == 0:
+        cw_send(leg.rtp_fd if leg.far.mux else leg.rtcp_fd, packet, total, leg.far.rtcp.raw, leg.far.rtcp.size)

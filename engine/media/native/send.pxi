@@ -31,10 +31,17 @@ cdef inline bint may_send(Leg *leg) noexcept nogil:
     return leg.connected and leg.far.sends and leg.far.rtp.size != 0
 
 
+cdef inline bint follows(Leg *leg, uint32_t sequence) noexcept nogil:
+    """May SRTP send this sequence number next? A jump would be a wrong roll-over count, or be taken for a replay."""
+    cdef int32_t ahead = <int16_t>(sequence + leg.sequence_offset - leg.sent_sequence)
+    return leg.far.outbound == NULL or -MISORDER < ahead < DROPOUT
+
+
 cdef void transmit(Media *m, Leg *leg, uint8_t *payload, uint32_t size, uint32_t kind,
                    uint32_t sequence, uint32_t timestamp, uint32_t length) noexcept nogil:
     """Send `payload`, which has room for the header before it. kind: payload type with marker; length: in samples."""
     cdef uint8_t *packet = payload - HEAD
+    cdef int total = <int>size + HEAD
     packet[0] = 0x80
     packet[1] = kind & 0xFF
     put16(packet + 2, sequence)
@@ -44,7 +51,10 @@ cdef void transmit(Media *m, Leg *leg, uint8_t *payload, uint32_t size, uint32_t
         leg.sent_sequence = <uint16_t>sequence
         leg.sent_timestamp = timestamp
         leg.sent_length = length
-    if cw_send(leg.rtp_fd, packet, size + HEAD, leg.far.rtp.raw, leg.far.rtp.size) < 0:
+    if leg.far.outbound != NULL and (total > LONGEST_PLAIN or m.protect(leg.far.outbound, packet, &total) != 0):
+        m.packets_dropped += 1  # a sequence number used before, above all: the same key stream is never used twice
+        return
+    if cw_send(leg.rtp_fd, packet, total, leg.far.rtp.raw, leg.far.rtp.size) < 0:
         m.packets_dropped += 1
         return
     leg.packets_sent += 1
@@ -54,7 +64,7 @@ cdef void transmit(Media *m, Leg *leg, uint8_t *payload, uint32_t size, uint32_t
 
 cdef void relay(Media *m, Leg *origin, uint8_t *payload, uint32_t size, bint is_key, bint marker, uint8_t codec,
                 uint32_t sequence, uint32_t timestamp) noexcept nogil:
-    """Hand a packet from `origin` to its peer: own header, same payload unless the codecs differ."""
+    """Hand a packet from `origin` to its peer: own header, same payload unless the codecs differ. Encrypts in place."""
     cdef Leg *leg = &m.legs[origin.peer]
     cdef uint8_t *table
     cdef uint32_t i, kind
@@ -65,7 +75,7 @@ cdef void relay(Media *m, Leg *origin, uint8_t *payload, uint32_t size, bint is_
         return
     if is_key and leg.far.dtmf_type == NO_TYPE:
         return
-    if leg.source != PEER or leg.from_port != origin.id or leg.from_ssrc != origin.ssrc:
+    if leg.source != PEER or leg.from_port != origin.id or leg.from_ssrc != origin.ssrc or not follows(leg, sequence):
         leg.source = PEER
         leg.from_port = origin.id
         leg.from_ssrc = origin.ssrc

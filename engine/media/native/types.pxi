@@ -1,6 +1,6 @@
 # The operating system, and the structs that both threads see. Who may touch what is said at each struct.
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -106,6 +106,12 @@ cdef enum:
     BATCH = 64               # datagrams between two looks at the clock
     COMMANDS_A_TURN = 256    # so that a flood of commands delays no packet
     BUFFER = 2048            # longest datagram that we read
+    TRAILER = 160            # room for what libsrtp appends (144 at most)
+    LONGEST_SRTP = 1500      # octets of a protected packet that we take
+    LONGEST_PLAIN = 1356     # octets of a packet that we protect
+    SOURCES = 64             # SSRCs of one inbound key: each costs libsrtp memory
+    MISORDER = 100           # RFC 3550 A.1; as engine.rtp.jitter
+    DROPOUT = 3000
     HEAD = 12                # RTP header
     RING = 16384             # samples a channel of a recording: 2 s
     LONGEST_RECORDING = 0x3FFFFFE0  # frames: what a WAV header can say
@@ -166,7 +172,12 @@ cdef struct Address:         # a sockaddr_in or sockaddr_in6; size 0: unknown
     uint8_t raw[28]
     uint32_t size
 
+# srtp_protect and its three kin: (session, packet, its length in and out) -> 0 when it could be done
+ctypedef int (*Crypt)(void *, void *, int *) noexcept nogil
+
 cdef struct Far:             # what `connect` brings
+    void *inbound            # libsrtp sessions, NULL for plain RTP; the media thread's from C_CONNECT on, until
+    void *outbound           # another C_CONNECT or E_PORT_CLOSED gives them back
     Address rtp
     Address rtcp
     uint8_t codec, payload_type, dtmf_type, ptime_ms
@@ -215,7 +226,9 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint16_t highest, bad, has_bad
     uint32_t cycles, base, received, previous_expected, previous_received
     int64_t lost_before      # by sources before this SSRC
-    uint32_t packets_received, strangers, dropped
+    uint32_t packets_received, strangers, dropped, unauthenticated
+    uint32_t sources[SOURCES]  # SSRCs that far.inbound knows
+    uint32_t source_count
     uint8_t has_transit
     uint32_t transit, jitter, jitter_max
     int64_t ssrc_heard_ms, any_ssrc_until_ms
@@ -295,4 +308,5 @@ cdef struct Media:
     uint64_t packets_received, packets_sent, packets_dropped, strangers, recording_overruns, event_overruns
     int64_t late
     uint32_t stop
-    uint8_t buffer[BUFFER]
+    Crypt protect, unprotect, protect_rtcp, unprotect_rtcp
+    uint8_t buffer[BUFFER + TRAILER]
