@@ -5,12 +5,10 @@ import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import pylibsrtp
-
-from engine.media import srtp
 from engine.media.core import Far, Told
 from engine.media.reference_recording import Recording
 from engine.media.reference_sender import Sender
+from engine.media.reference_srtp import Lock, is_rtp
 from engine.rtp import dtmf, packet, rtcp
 from engine.rtp.jitter import Reception
 
@@ -22,7 +20,6 @@ SSRC_SILENCE_MS = 60
 ANY_SSRC_MS = 2000
 COMFORT_NOISE = 13
 MAX_DATAGRAM = 2048
-SRTP_SOURCES = 64
 Address = tuple[str, int]
 Tell = Callable[[tuple[int, int, Any, int, float]], None]
 Sockets = tuple[socket.socket, socket.socket]
@@ -45,7 +42,8 @@ class Leg:
         self.dropped = 0
         self.far: Far | None = None
         self._signalled: Address | None = None
-        self.sender = Sender(port.id, port.identity, sockets[0], clips, tell)
+        self._lock = Lock(int.from_bytes(port.identity[:4], "big"))
+        self.sender = Sender(port.id, port.identity, sockets[0], clips, tell, self._lock)
         self._sockets = sockets
         self._tell = tell
         self._address: Address | None = None
@@ -63,9 +61,6 @@ class Leg:
         self._timed_out = False
         self._last_sr: tuple[int, int] | None = None
         self._remote_lost = -1
-        self._srtp: srtp.Sessions | None = None
-        self._srtp_sources: set[int] = set()
-        self._unauthenticated = 0
         self._chance = int.from_bytes(port.identity[10:14], "big")
         self._report_next = self._reported = 0
 
@@ -88,7 +83,7 @@ class Leg:
 
     def connect(self, far: Far, now: int) -> None:
         now_ms, before = now // 1_000_000, self.far
-        self._secure(far)
+        self._lock.key(far.srtp)
         signalled = self._usable(far.host, far.rtp_port)
         if before is None or not (before.receives and before.sends):
             self._heard_ms, self._timed_out = now_ms, False
@@ -106,13 +101,6 @@ class Leg:
         self.far = far
         self._any_ssrc_until = now_ms + ANY_SSRC_MS
         self.sender.aim(far, self._address)
-
-    def _secure(self, far: Far) -> None:
-        before, after = self._srtp, srtp.Library().renew(self._srtp, far.srtp, self.sender.ssrc)
-        if after is None or before is None or after.inbound is not before.inbound:
-            self._srtp_sources.clear()
-        self._srtp = after
-        self.sender.secure(after.outbound.session if after else None)
 
     def _usable(self, host: str, port: int) -> Address | None:
         """The address in its usual form, when one can send there."""
@@ -137,12 +125,13 @@ class Leg:
                 (self._rtcp if index else self._rtp)(data, origin[:2], now)
 
     def _rtp(self, data: bytes, origin: Address, now: int) -> None:
+        if self._lock.keyed and packet.HEADER_SIZE <= len(data) <= MAX_DATAGRAM:
+            self._srtp(data, origin, now)
+        else:
+            self._plain_rtp(data, origin, now)
+
+    def _plain_rtp(self, data: bytes, origin: Address, now: int) -> None:
         far = self.far
-        if self._srtp is not None and packet.HEADER_SIZE <= len(data) <= MAX_DATAGRAM:
-            opened = self._opened(data, origin, now)
-            if opened is None:
-                return
-            data = opened
         try:
             if len(data) > MAX_DATAGRAM or far is None:
                 raise packet.PacketError("too long, or too early")
@@ -162,37 +151,23 @@ class Leg:
         else:
             self._heard(got, codec, now)
 
-    def _opened(self, data: bytes, origin: Address, now: int) -> bytes | None:
-        """Of SRTP make RTP, None for what is done with. What has no RTP header stays as it is."""
+    def _srtp(self, data: bytes, origin: Address, now: int) -> None:
+        """As _plain_rtp; only what may come from the peer is deciphered."""
         assert self.far is not None
         if 192 <= data[1] <= 223:
             if self.far.rtp_port == self.far.rtcp_port and origin == self._address:
                 self._reported_by_peer(data, origin, now)
-            return None
-        try:
-            packet.parse(bytes([data[0] & ~0x20]) + data[1:])  # padding is not yet to be seen
-        except packet.PacketError:
-            return data
-        latching = self._latching and now // 1_000_000 - self._connected_ms <= LATCH_MS
-        if origin != self._address and not latching:
-            self._strangers += 1
-            return None
-        return self._unlocked(data, rtcp=False)
-
-    def _unlocked(self, data: bytes, *, rtcp: bool) -> bytes | None:
-        """The packet that was protected; None, and counted, when it is not authentic or came before."""
-        assert self._srtp is not None
-        session = self._srtp.inbound.session
-        ssrc = int.from_bytes(data[4:8] if rtcp else data[8:12], "big")
-        try:
-            if len(data) < packet.HEADER_SIZE or (len(self._srtp_sources | {ssrc}) > SRTP_SOURCES):
-                raise ValueError("too short, or too many sources")
-            plain = (session.unprotect_rtcp if rtcp else session.unprotect)(data)
-        except (pylibsrtp.Error, ValueError):
-            self._unauthenticated += 1
-            return None
-        self._srtp_sources.add(ssrc)
-        return plain
+            return
+        if is_rtp(data):
+            latching = self._latching and now // 1_000_000 - self._connected_ms <= LATCH_MS
+            if origin != self._address and not latching:
+                self._strangers += 1
+                return
+            opened = self._lock.unlock(data, rtcp=False)
+            if opened is None:
+                return
+            data = opened
+        self._plain_rtp(data, origin, now)
 
     def _codec(self, payload_type: int) -> str | None:
         assert self.far is not None
@@ -280,12 +255,8 @@ class Leg:
 
     def _reported_by_peer(self, data: bytes, origin: Address, now: int) -> None:
         assert self.far is not None
-        if self._srtp is not None:
-            opened = self._unlocked(data, rtcp=True)
-            if opened is None:
-                return
-            data = opened
-        report = rtcp.parse(data) if len(data) <= MAX_DATAGRAM else None
+        opened = self._lock.unlock(data, rtcp=True)
+        report = rtcp.parse(opened) if opened is not None and len(opened) <= MAX_DATAGRAM else None
         if report is None:
             return
         if self._ssrc is not None and report.ssrc != self._ssrc:
@@ -312,8 +283,9 @@ class Leg:
         self._reported = self.sender.packets
         report = rtcp.Report(self.sender.ssrc, sender, self._blocks(now // 1_000_000))
         one = self._sockets[0 if self.far.rtp_port == self.far.rtcp_port else 1]
-        data = rtcp.encode(report, self.port.identity[16:].hex().encode())
-        one.sendto(self._srtp.outbound.session.protect_rtcp(data) if self._srtp else data, self._report_to)
+        data = self._lock.lock(rtcp.encode(report, self.port.identity[16:].hex().encode()), rtcp=True)
+        if data is not None:
+            one.sendto(data, self._report_to)
 
     def _blocks(self, now_ms: int) -> tuple[rtcp.ReportBlock, ...]:
         if self._ssrc is None:
@@ -351,5 +323,5 @@ class Leg:
             "jitter_max_ms": (max(self._jitter_max, seen.jitter_max) >> 4) / 8,
             "strangers": self._strangers,
             "remote_lost": self._remote_lost,
-            "unauthenticated": self._unauthenticated,
+            "unauthenticated": self._lock.unauthenticated,
         }

@@ -4,9 +4,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import pylibsrtp
-
 from engine.media.core import Far, Told
+from engine.media.reference_srtp import Lock
 from engine.rtp import dtmf, g711, packet
 from engine.rtp.jitter import MAX_DROPOUT, MAX_MISORDER
 from engine.rtp.packet import signed16, signed32
@@ -18,8 +17,9 @@ Tell = Callable[[tuple[int, int, Any, int, float]], None]
 
 class Sender:
     def __init__(
-        self, port: int, identity: bytes, sock: socket.socket, clips: list[dict[str, bytes]], tell: Tell
+        self, port: int, identity: bytes, sock: socket.socket, clips: list[dict[str, bytes]], tell: Tell, lock: Lock
     ) -> None:
+        self._lock = lock
         self._port, self._sock, self._clips, self._tell = port, sock, clips, tell
         self.ssrc = int.from_bytes(identity[:4], "big")
         self._sequence = int.from_bytes(identity[4:6], "big")
@@ -29,7 +29,6 @@ class Sender:
         self.opened = 0
         self.packets = self.octets = 0
         self._far: Far | None = None
-        self._session: pylibsrtp.Session | None = None
         self._address: tuple[str, int] | None = None
         self._source: tuple[object, ...] = ()
         self._offsets = (0, 0)
@@ -43,11 +42,7 @@ class Sender:
 
     def aim(self, far: Far, address: tuple[str, int] | None) -> None:
         self._far, self._address = far, address
-
-    def secure(self, session: pylibsrtp.Session | None) -> None:
-        """SRTP from now on, or plain RTP."""
-        self._session = session
-        if session is not None and self.packets == 0:
+        if self._lock.keyed and self.packets == 0:
             self._sequence &= 0x7FFF
 
     def timestamp_at(self, now: int) -> int:
@@ -64,12 +59,9 @@ class Sender:
         if self.packets == 0 or signed16(out.sequence - self._sequence) > 0:
             self._sequence, self._timestamp, self._length = out.sequence & 0xFFFF, out.timestamp & 0xFFFFFFFF, length
         assert self._address is not None
-        data = packet.encode(out)
-        if self._session is not None:
-            try:
-                data = self._session.protect(data)
-            except (pylibsrtp.Error, ValueError):
-                return
+        data = self._lock.lock(packet.encode(out), rtcp=False)
+        if data is None:
+            return
         self._sock.sendto(data, self._address)
         self.packets += 1
         self.octets += len(out.payload)
@@ -78,7 +70,7 @@ class Sender:
 
     def _follows(self, sequence: int) -> bool:
         """SRTP sends no jump: it would be a wrong roll-over count, or a replay."""
-        return self._session is None or -MAX_MISORDER < signed16(sequence - self._sequence) < MAX_DROPOUT
+        return not self._lock.keyed or -MAX_MISORDER < signed16(sequence - self._sequence) < MAX_DROPOUT
 
     def relay(self, got: packet.Packet, codec: str | None, origin: int, now: int) -> None:
         """codec: of the payload, None for a telephone-event."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pylibsrtp
 from numpy.typing import NDArray
 
 from engine.media.core import Core
 from engine.media.local import LocalPlane
-from engine.media.plane import Codec, MediaEvent, PlayId, PortId, Remote
+from engine.media.plane import Codec, MediaEvent, PlayId, PortId, Remote, Srtp, SrtpSuite
 from engine.rtp import packet
 from engine.rtp.dtmf import TelephoneEvent
 from engine.rtp.dtmf import encode as encode_event
@@ -33,6 +34,33 @@ def tone_wav(samples: NDArray[np.int16], *, channels: int = 1, rate: int = 8000)
     return b"RIFF" + np.array([len(chunks)], "<u4").tobytes() + chunks
 
 
+PROFILES = {
+    SrtpSuite.AES_CM_128_HMAC_SHA1_80: 1,
+    SrtpSuite.AES_CM_128_HMAC_SHA1_32: 2,
+    SrtpSuite.AEAD_AES_128_GCM: 7,
+}
+"""libsrtp's numbers (RFC 5764 §4.1.2, RFC 7714 §14.2)."""
+
+
+def keys(suite: SrtpSuite, seed: int = 0) -> Srtp:
+    chance = random.Random(seed)
+    local, remote = (chance.randbytes(suite.key_octets) for _ in range(2))
+    return Srtp(suite=suite, local_key=local, remote_key=remote)
+
+
+class Cipher:
+    """The far end's libsrtp: it has the keys the other way round."""
+
+    def __init__(self, srtp: Srtp) -> None:
+        self.out, self.in_ = (
+            pylibsrtp.Session(pylibsrtp.Policy(key=key, ssrc_type=direction, srtp_profile=PROFILES[srtp.suite]))
+            for key, direction in (
+                (srtp.remote_key, pylibsrtp.Policy.SSRC_ANY_OUTBOUND),
+                (srtp.local_key, pylibsrtp.Policy.SSRC_ANY_INBOUND),
+            )
+        )
+
+
 class Phone:
     """One far end: an RTP and an RTCP socket, and a counter for what it sends."""
 
@@ -46,6 +74,12 @@ class Phone:
         self.sequence, self.timestamp = 100, 5000
         self.target = (host, 0)
         self.port = PortId(0)
+        self.srtp: Srtp | None = None
+        self._cipher: Cipher | None = None
+
+    def secure(self, srtp: Srtp | None) -> None:
+        """Speak SRTP from now on, and say so in `remote`."""
+        self.srtp, self._cipher = srtp, Cipher(srtp) if srtp else None
 
     def remote(self, **change: Any) -> Remote:
         """What its SDP would have said."""
@@ -56,6 +90,7 @@ class Phone:
             "codec": Codec.PCMU,
             "payload_type": 0,
             "dtmf_type": 101,
+            "srtp": self.srtp,
         }
         return Remote(**(fields | change))
 
@@ -75,15 +110,36 @@ class Phone:
         self.raw(packet.encode(Packet(payload_type, self.sequence, self.timestamp, self.ssrc, payload)))
         self.sequence = (self.sequence + 1) & 0xFFFF
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> bytes:
+        """Send an RTP packet, protected when we speak SRTP; returns what went out."""
+        if self._cipher is not None:
+            try:
+                data = self._cipher.out.protect(data)
+            except (pylibsrtp.Error, ValueError):
+                return b""  # no packet, or a sequence number used before: it will not send this
+        self.naked(data)
+        return data
+
+    def naked(self, data: bytes) -> None:
+        """Send as it is."""
         self.rtp.sendto(data, self.target)
+
+    def report(self, data: bytes, *, mux: bool = False) -> None:
+        """Send RTCP; mux: from and to the RTP port."""
+        if self._cipher is not None:
+            data = self._cipher.out.protect_rtcp(data)
+        if mux:
+            self.naked(data)
+        else:
+            self.rtcp.sendto(data, (self.target[0], self.target[1] + 1))
 
     def received(self) -> list[Packet]:
         """Since the last call."""
-        return [packet.parse(data) for data in _drain(self.rtp)]
+        return [packet.parse(self._cipher.in_.unprotect(data) if self._cipher else data) for data in _drain(self.rtp)]
 
     def reports(self) -> list[Report]:
-        found = [parse_report(data) for data in _drain(self.rtcp)]
+        datagrams = _drain(self.rtcp)
+        found = [parse_report(self._cipher.in_.unprotect_rtcp(data) if self._cipher else data) for data in datagrams]
         assert all(found), "the plane sent a malformed RTCP packet"
         return [report for report in found if report is not None]
 
@@ -106,10 +162,19 @@ class Rig:
         self.phones: list[Phone] = []
         self._plays = 0
 
-    def phone(self, *, host: str = "127.0.0.1", rtp_timeout: float = 0.0, connect: bool = True, **change: Any) -> Phone:
+    def phone(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        rtp_timeout: float = 0.0,
+        connect: bool = True,
+        srtp: Srtp | None = None,
+        **change: Any,
+    ) -> Phone:
         """A port with a phone at its other end."""
         phone = Phone(self, host, 0xA0000000 + len(self.phones))
         self.phones.append(phone)
+        phone.secure(srtp)
         phone.port, number = self.plane.open(host, rtp_timeout=rtp_timeout)
         phone.target = (host, number)
         if connect:

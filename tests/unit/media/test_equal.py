@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.media.plane import Codec, Direction
+from engine.media.plane import Codec, Direction, SrtpSuite
+from engine.rtp.packet import Packet, encode
 from tests.unit.media.conftest import MAKERS
-from tests.unit.media.rig import Phone, Rig
+from tests.unit.media.rig import Phone, Rig, keys
 
 LEGS = 4
 
@@ -32,6 +33,7 @@ actions = st.lists(
             + ["wait", "wait", "skip", "repeat", "back", "jump", "ssrc", "alaw", "key", "key end", "noise"]
             + ["bridge", "bridge", "unbridge", "play", "play two", "loop", "stop", "press", "record", "end recording"]
             + ["hold", "resume", "recodec", "long ptime", "report", "move"]
+            + ["rekey", "tamper", "replay"]
         ),
         leg=st.integers(0, LEGS - 1),
         other=st.integers(0, LEGS - 1),
@@ -42,7 +44,7 @@ actions = st.lists(
 )
 
 
-def send(rig: Rig, phone: Phone, do: Do) -> bool:  # noqa: C901 - a line for each action
+def send(rig: Rig, phone: Phone, do: Do) -> bool:  # noqa: C901, PLR0912 - a line for each action
     """What a phone does. False: `do` is none of that."""
     payload = bytes((do.number * 17 + n * 3 + phone.sequence) & 0xFF for n in range(160))
     match do.what:
@@ -67,6 +69,13 @@ def send(rig: Rig, phone: Phone, do: Do) -> bool:  # noqa: C901 - a line for eac
             phone.key(do.number + 4, do.number * 160, end=do.what == "key end")
         case "noise":
             phone.raw(bytes([0x80 | do.number * 9 & 0x3F, do.number * 20]) + payload[: do.number * 3])
+        case "tamper":
+            phone.naked(bytes([0x80, 0, 0, do.number]) + payload[: do.number * 16])
+        case "replay":
+            sent = phone.raw(encode(Packet(0, phone.sequence, phone.timestamp, phone.ssrc, payload)))
+            phone.skip()
+            phone.naked(sent)
+            phone.naked(sent[:-1] + bytes([do.number]))
         case _:
             return False
     return True
@@ -97,6 +106,10 @@ def command(rig: Rig, phones: list[Phone], do: Do, clips: list[str]) -> None:  #
 
 
 def reconnect(rig: Rig, phone: Phone, do: Do) -> None:
+    if do.what == "rekey":
+        phone.received()  # of the old key
+        phone.reports()
+        phone.secure(keys(list(SrtpSuite)[do.number % 3], do.number) if do.number else None)
     changes: dict[str, dict[str, Any]] = {
         "hold": {"direction": list(Direction)[do.number % 4]},
         "resume": {},
@@ -113,7 +126,8 @@ def live(name: str, folder: Path, script: list[Do]) -> list[Any]:
     rig = Rig(MAKERS[name](8), folder, range(33000, 33100) if name == "native" else range(33100, 33200))
     ramp = ((np.arange(1000) * 71) % 16000 - 8000).astype(np.int16)
     clips = [rig.clip("a.wav", ramp[:700]), rig.clip("b.wav", ramp)]
-    phones = [rig.phone(rtp_timeout=1.5 if n == 0 else 0) for n in range(LEGS)]
+    secured = {1: keys(SrtpSuite.AES_CM_128_HMAC_SHA1_32), 2: keys(SrtpSuite.AEAD_AES_128_GCM)}
+    phones = [rig.phone(rtp_timeout=1.5 if n == 0 else 0, srtp=secured.get(n)) for n in range(LEGS)]
     seen: list[Any] = []
     for do in script:
         if not send(rig, phones[do.leg], do):
