@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engine.media.plane import Codec, Plane, PortId
+from engine.sdp.crypto import SrtpPolicy
 from engine.sip.dialog import Dialog, DialogId
 from engine.sip.flow import Flow
 from engine.sip.headers import NameAddr
@@ -43,6 +44,7 @@ class LineSettings:
     domain: str
     codecs: tuple[Codec, ...] = (Codec.PCMA, Codec.PCMU)
     ptime_ms: int = 20
+    srtp: SrtpPolicy = SrtpPolicy.FORBIDDEN
     rtp_timeout: float = 30.0
     """0: never."""
     media_host: str = ""

@@ -36,6 +36,10 @@ class Ids:
         """A tag, branch or nonce part: base 32, unguessable when the source is."""
         return _base32(self._chance.getrandbits(bits), -(-bits // 5))
 
+    def octets(self, count: int) -> bytes:
+        """Of a key, as good as the source is."""
+        return self._chance.randbytes(count)
+
 
 def system_ids() -> Ids:
     """From the operating system's generator."""

@@ -1,4 +1,5 @@
-"""Offer/answer (RFC 3264) for one audio stream of G.711 with telephone-event (RFC 4733), as pure functions.
+"""Offer/answer (RFC 3264) for one audio stream of G.711 with telephone-event (RFC 4733), plain or as SRTP with its
+keys in the description (RFC 4568), as pure functions.
 
 One audio m-line is ours; every other m-line of an offer is refused with port 0 (§6). Direction in a `Remote` is ours.
 """
@@ -8,6 +9,8 @@ from ipaddress import ip_address
 from typing import Final
 
 from engine.media.plane import Codec, Direction, Remote
+from engine.sdp import crypto
+from engine.sdp.crypto import SECURE_PROTOCOLS, Crypto, SrtpKey, SrtpPolicy
 from engine.sdp.describe import Attribute, Connection, Description, Media, Origin, Rtpmap
 
 PTIMES: Final = (20, 30, 40)
@@ -38,6 +41,18 @@ class LocalMedia:
     dtmf: bool = True
     rtcp_mux: bool = False
     """Answer an offered rtcp-mux with yes (RFC 5761). Never offered."""
+    srtp: SrtpPolicy = SrtpPolicy.FORBIDDEN
+    keys: tuple[SrtpKey, ...] = ()
+    """Of what we send: one of each suite that we are willing to speak, best first. The same through all descriptions
+    of a session; never those of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What both sides of a stream can do. crypto: theirs and ours; None: plain RTP."""
+
+    codec: Rtpmap
+    crypto: tuple[Crypto, Crypto] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,8 @@ def offer(local: LocalMedia, session_id: int, version: int, previous: Descriptio
     are, refused ones with port 0, and payload types keep their meaning (§8.2, §8.3.2).
     """
     if previous is None or not previous.media:
-        media: tuple[Media, ...] = (_offered_audio(local, [], "RTP/AVP"),)
+        protocol = "RTP/SAVP" if local.srtp is SrtpPolicy.REQUIRED else "RTP/AVP"
+        media: tuple[Media, ...] = (_offered_audio(local, [], protocol),)
     else:
         index = _live_audio(previous)
         old = previous.media[index]
@@ -64,34 +80,40 @@ def offer(local: LocalMedia, session_id: int, version: int, previous: Descriptio
 
 
 def answer(offered: Description, local: LocalMedia, session_id: int, version: int) -> Answer:
-    """Answer an offer: the first codec of its sender's list that is also ours, and telephone-event.
+    """Answer an offer: the first codec of its sender's list that is also ours, and telephone-event. Of several audio
+    streams (RTP/SAVP and RTP/AVP, say) the first that we can carry.
 
     Raises NotAcceptable when a live stream is offered but none that we can carry.
     """
     for index, media in enumerate(offered.media):
-        if (chosen := _choose(media, local.codecs)) is None:
+        if (chosen := _choose(media, local)) is None:
             continue
         remote = _remote(offered, media, chosen, local)
         lines = [_refused(m) for m in offered.media]
         lines[index] = _answered(media, chosen, remote, local)
         return Answer(_describe(local, session_id, version, tuple(lines)), remote)
     if any(media.port for media in offered.media):
-        raise NotAcceptable("no audio stream with a codec in common")
+        raise NotAcceptable(_objection(offered, local))
     return Answer(_describe(local, session_id, version, tuple(_refused(m) for m in offered.media)), None)
 
 
 def accept(sent_offer: LocalMedia, answered: Description, sent: Description | None = None) -> Remote:
     """What our offer came to. `sent` is the offer itself, needed only for a re-offer with several m-lines.
 
-    Raises NotAcceptable when the answer refuses our stream, or takes it with a codec that we did not offer.
+    Raises NotAcceptable when the answer refuses our stream, or takes it with a codec or key that we did not offer.
     """
     index = _live_audio(sent) if sent is not None and sent.media else 0
     if index >= len(answered.media):
         raise NotAcceptable("the answer lacks our media line")
     media = answered.media[index]
-    chosen = _choose(media, sent_offer.codecs)
-    if chosen is None:
+    codec = _codec(media, sent_offer)
+    if codec is None:
         raise NotAcceptable("the answer refuses the audio stream")
+    forbidden = sent_offer.srtp is SrtpPolicy.FORBIDDEN
+    chosen = _Chosen(codec, None if forbidden else crypto.answered(media, sent_offer.keys))
+    foreign = chosen.crypto is None and media.attribute("crypto") is not None and not forbidden
+    if foreign or not _is_secure_enough(media, chosen, sent_offer):
+        raise NotAcceptable("the answer has no SRTP key that fits our offer")
     return _remote(answered, media, chosen, sent_offer)
 
 
@@ -112,16 +134,21 @@ def _offered_audio(local: LocalMedia, known: list[Rtpmap], protocol: str) -> Med
             taken = set(numbers.values())
             numbers[encoding] = next(n for n in (usual, *range(96, 128)) if n not in taken)
         maps.append(Rtpmap(numbers[encoding], encoding, 8000, 1))
-    return _audio(local.port, protocol, maps, local.ptime_ms, local.direction)
+    audio = _audio(local.port, protocol, maps, local.ptime_ms, local.direction)
+    if local.srtp is SrtpPolicy.FORBIDDEN:
+        return audio
+    return replace(audio, attributes=(*audio.attributes, *crypto.offered(local.keys)))
 
 
-def _answered(media: Media, chosen: Rtpmap, remote: Remote, local: LocalMedia) -> Media:
-    maps = [chosen]
+def _answered(media: Media, chosen: _Chosen, remote: Remote, local: LocalMedia) -> Media:
+    maps = [chosen.codec]
     if remote.dtmf_type is not None:
         maps.append(Rtpmap(remote.dtmf_type, "TELEPHONE-EVENT", 8000, 1))
     audio = _audio(local.port, media.protocol, maps, remote.ptime_ms, remote.direction)
     if local.rtcp_mux and media.attribute("rtcp-mux") is not None:
         audio = replace(audio, attributes=(*audio.attributes, ("rtcp-mux", None)))
+    if chosen.crypto is not None:
+        audio = replace(audio, attributes=(*audio.attributes, chosen.crypto[1].attribute()))
     return audio
 
 
@@ -154,21 +181,44 @@ def _live_audio(description: Description) -> int:
     return next((i for i in audio if description.media[i].port), audio[0] if audio else 0)
 
 
-def _choose(media: Media, codecs: tuple[Codec, ...]) -> Rtpmap | None:
-    """First format of the line that we speak; None when the line is not live audio over plain RTP."""
-    if media.kind != "audio" or not media.port or media.protocol not in _PROTOCOLS:
+def _choose(media: Media, local: LocalMedia) -> _Chosen | None:
+    """What we take of an offered line; None when we cannot carry it."""
+    codec = _codec(media, local)
+    if codec is None:
+        return None
+    forbidden = local.srtp is SrtpPolicy.FORBIDDEN
+    chosen = _Chosen(codec, None if forbidden else crypto.choose(media, local.keys))
+    return chosen if _is_secure_enough(media, chosen, local) else None
+
+
+def _codec(media: Media, local: LocalMedia) -> Rtpmap | None:
+    """First format of the line that we speak; None when the line is not live audio over RTP."""
+    if media.kind != "audio" or not media.port or media.protocol not in _PROTOCOLS | SECURE_PROTOCOLS:
         return None
     for entry in media.rtpmaps():
-        if entry.clock == 8000 and entry.channels == 1 and entry.encoding in codecs:
+        if entry.clock == 8000 and entry.channels == 1 and entry.encoding in local.codecs:
             return entry
     return None
+
+
+def _is_secure_enough(media: Media, chosen: _Chosen, local: LocalMedia) -> bool:
+    """RTP/SAVP must have a key (RFC 4568 §5.1.2); and so must everything when we require it."""
+    required = local.srtp is SrtpPolicy.REQUIRED or media.protocol in SECURE_PROTOCOLS
+    return chosen.crypto is not None or not required
+
+
+def _objection(offered: Description, local: LocalMedia) -> str:
+    """Why nothing that is offered can be had."""
+    if not any(_codec(media, local) for media in offered.media):
+        return "no audio stream with a codec in common"
+    return "SRTP is not spoken here" if local.srtp is SrtpPolicy.FORBIDDEN else "no usable SRTP key (a=crypto)"
 
 
 def _is_dtmf(entry: Rtpmap) -> bool:
     return entry.encoding == "TELEPHONE-EVENT" and entry.clock == 8000
 
 
-def _remote(theirs: Description, media: Media, chosen: Rtpmap, local: LocalMedia) -> Remote:
+def _remote(theirs: Description, media: Media, chosen: _Chosen, local: LocalMedia) -> Remote:
     connection = theirs.connection_of(media)
     if connection is None:
         raise NotAcceptable("no connection address")
@@ -177,12 +227,13 @@ def _remote(theirs: Description, media: Media, chosen: Rtpmap, local: LocalMedia
     return Remote(
         host=host,
         port=media.port,
-        codec=Codec(chosen.encoding),
-        payload_type=chosen.payload_type,
+        codec=Codec(chosen.codec.encoding),
+        payload_type=chosen.codec.payload_type,
         dtmf_type=dtmf,
         ptime_ms=_ptime(media, local.ptime_ms),
         direction=_our_direction(_stated_direction(theirs, media), local.direction, silent),
         rtcp_port=_rtcp_port(media, local),
+        srtp=crypto.srtp(chosen.crypto),
     )
 
 

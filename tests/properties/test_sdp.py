@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from engine.media.plane import Codec, Direction
 from engine.sdp.describe import Attribute, Connection, Description, Media, Origin, SdpError, parse
+from engine.sdp.crypto import PREFERENCE, SrtpKey, SrtpPolicy
 from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, offer
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=12)
@@ -23,6 +24,9 @@ known = st.sampled_from(
         ("inactive", None),
         ("rtcp", "53020"),
         ("rtcp-mux", None),
+        ("crypto", f"1 AES_CM_128_HMAC_SHA1_80 inline:{'a' * 40}"),
+        ("crypto", f"7 AEAD_AES_128_GCM inline:{'b' * 38}|2^20"),
+        ("crypto", f"2 AES_CM_128_HMAC_SHA1_32 inline:{'c' * 40}|1:4"),
     ]
 )
 attributes: st.SearchStrategy[tuple[Attribute, ...]] = st.lists(
@@ -57,6 +61,10 @@ locals_ = st.builds(
     direction=st.sampled_from(list(Direction)),
     dtmf=st.booleans(),
     rtcp_mux=st.booleans(),
+    srtp=st.sampled_from(list(SrtpPolicy)),
+    keys=st.sampled_from(
+        [tuple(SrtpKey(suite, b"k" * suite.key_octets) for suite in PREFERENCE[skip:]) for skip in range(3)]
+    ),
 )
 
 
@@ -116,7 +124,10 @@ def test_two_of_us_agree(caller: LocalMedia, callee: LocalMedia) -> None:
     try:
         made = answer(parse(offer(caller, 1, 1)), callee, 2, 1)
     except NotAcceptable:
-        assert not set(caller.codecs) & set(callee.codecs)
+        assert not set(caller.codecs) & set(callee.codecs) or {caller.srtp, callee.srtp} == {
+            SrtpPolicy.FORBIDDEN,
+            SrtpPolicy.REQUIRED,
+        }
         return
     seen = accept(caller, parse(made.body))
     assert made.remote is not None
@@ -125,5 +136,10 @@ def test_two_of_us_agree(caller: LocalMedia, callee: LocalMedia) -> None:
         made.remote.payload_type,
         made.remote.dtmf_type,
     )
+    assert (seen.srtp is None) == (made.remote.srtp is None) == (SrtpPolicy.FORBIDDEN in (caller.srtp, callee.srtp))
+    if seen.srtp is not None and made.remote.srtp is not None:
+        assert seen.srtp.suite is made.remote.srtp.suite
+        assert seen.srtp.local_key == made.remote.srtp.remote_key
+        assert seen.srtp.remote_key == made.remote.srtp.local_key
     mirror = {Direction.SENDONLY: Direction.RECVONLY, Direction.RECVONLY: Direction.SENDONLY}
     assert seen.direction is mirror.get(made.remote.direction, made.remote.direction)
