@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app import sections
+from engine.sdp.crypto import SrtpPolicy
 from ivr.check import Known, attributes, check_flow, circles
 from ivr.load import FlowDraft
 from ivr.prompts import PromptBook
@@ -17,6 +18,8 @@ from kernel.yamlsrc import Problem, YamlPath, did_you_mean
 
 RESERVED_REASONS = frozenset(("rona", "unreachable"))
 """Not-ready reasons that the ACD gives itself."""
+ENCRYPTED = frozenset(("tls", "wss"))
+"""Of the transports."""
 ANY_HOST = frozenset(("0.0.0.0", "::"))
 
 Names = frozenset[str] | None
@@ -194,8 +197,34 @@ def _queues(queues: Draft[sections.Queues], known: Known) -> list[Problem]:
 
 
 def warnings(drafts: Drafts) -> list[Problem]:
-    """What is probably not meant, but may be for now: queues that no agent could ever serve. Nothing is said when an
-    agent has a mistake, which may be the very reason."""
+    """What is probably not meant, but may be for now."""
+    return [*_readable_keys(drafts), *_unserved(drafts)]
+
+
+def _readable_keys(drafts: Drafts) -> list[Problem]:
+    """SRTP whose keys (RFC 4568) pass in SIP that anybody on the way can read."""
+    main, trunks = drafts.main, drafts.trunks
+    if main.model is None or not main.sound("sip", "listen"):
+        return []
+    open_ones = [f"{at.transport}:{at.host}:{at.port}" for at in main.model.sip.listen if at.transport not in ENCRYPTED]
+    wanted: list[tuple[Draft[Any], YamlPath, SrtpPolicy | None]] = [
+        (trunks, ("trunks", name, "srtp"), trunk.srtp)
+        for name, trunk in (trunks.model.trunks.items() if trunks.model else ())
+    ]
+    return [
+        draft.source.problem(
+            path,
+            f"warning: SRTP keys are sent in SIP, which is not encrypted on {', '.join(open_ones)}",
+            "listen on tls: only, or let phones and trunks that use SRTP register and call over TLS",
+        )
+        for draft, path, policy in [(main, ("media", "srtp"), main.model.media.srtp), *wanted]
+        if open_ones and draft.good(*path) and policy not in (None, SrtpPolicy.FORBIDDEN)
+    ]
+
+
+def _unserved(drafts: Drafts) -> list[Problem]:
+    """Queues that no agent could ever serve. Nothing is said when an agent has a mistake, which may be the very
+    reason."""
     agents, queues = drafts.agents, drafts.queues
     skills, names = names_of(drafts.skills, "skills"), names_of(queues, "queues")
     if not agents.model or not agents.model.agents or not queues.model or skills is None or names is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from acd.routing.model import Strategy
+from engine.sdp.crypto import SrtpPolicy
 from kernel.schema import Model
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -112,6 +113,8 @@ class Media(Model):
     ptime_ms: Literal[20, 30, 40] = 20
     rtp_timeout: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """End a call whose audio has stopped for so long; 0: never."""
+    srtp: SrtpPolicy = SrtpPolicy.FORBIDDEN
+    """With the keys in SDP (RFC 4568), so for phones and trunks on TLS."""
 
     @model_validator(mode="after")
     def _ports(self) -> "Media":
@@ -172,6 +175,8 @@ class Trunk(Model):
     networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(min_length=1)
     """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    srtp: SrtpPolicy | None = None
+    """In place of `media.srtp`, for calls that come from there."""
 
 
 class Trunks(Model):

@@ -179,7 +179,10 @@ class Control:
         site, main = self._site, self._site.main
         authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, _secrets(site), self.emit, ids.token)
         registrar = Registrar(min_expires=main.sip.registration_min, max_expires=main.sip.registration_max)
-        trunks = [Trunk(name=n, networks=tuple(t.networks), max_calls=t.max_calls) for n, t in site.trunks.items()]
+        trunks = [
+            Trunk(name=name, networks=tuple(trunk.networks), max_calls=trunk.max_calls, srtp=trunk.srtp)
+            for name, trunk in site.trunks.items()
+        ]
         interpreter = Interpreter(
             site.flows,
             Ports(
@@ -198,6 +201,7 @@ class Control:
                     codecs=tuple(Codec(name) for name in main.media.codecs),
                     ptime_ms=main.media.ptime_ms,
                     rtp_timeout=main.media.rtp_timeout,
+                    srtp=main.media.srtp,
                     media_host=main.media.host,
                     media_advertise=main.media.advertise,
                     sip_advertise=main.sip.advertise,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from engine.authentication import Authenticator
+from engine.sdp.crypto import SrtpPolicy
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.headers import parse_name_addr
@@ -23,6 +24,8 @@ class Trunk:
     name: str
     networks: tuple[IPv4Network | IPv6Network, ...]
     max_calls: int = 1000
+    srtp: SrtpPolicy | None = None
+    """In place of that of all legs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Admission:
     ):
         self._trunks = trunks
         self._limits = {trunk.name: trunk.max_calls for trunk in trunks}
+        self._srtp = {trunk.name: trunk.srtp for trunk in trunks}
         self._authenticator = authenticator
         self._domains = domains
         self._prefix = feature_prefix
@@ -84,6 +88,10 @@ class Admission:
             (network.prefixlen, trunk) for trunk in self._trunks for network in trunk.networks if address in network
         ]
         return max(fitting, key=lambda it: it[0])[1] if address is not None and fitting else None
+
+    def srtp_of(self, trunk: str) -> SrtpPolicy | None:
+        """Of calls from there; None: as for everybody."""
+        return self._srtp.get(trunk)
 
     def has_room(self, trunk: str) -> bool:
         return self._calls[trunk] < self._limits.get(trunk, 1 << 30)

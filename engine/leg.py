@@ -325,6 +325,8 @@ class SipLeg(ResponseHandler):
                     jitter_max_ms=round(stats.jitter_max_ms, 2),
                     strangers=stats.strangers,
                     remote_lost=stats.remote_lost,
+                    srtp=str(self.stream.remote.srtp.suite) if self.stream.remote.srtp else "",
+                    unauthenticated=stats.unauthenticated,
                 )
             )
         self.listener.leg_media_closed(self)

@@ -3,8 +3,9 @@
 import msgspec
 
 from engine.line import Line
-from engine.media.plane import Codec, Direction, Plane, PortId, Remote
+from engine.media.plane import Codec, Direction, Plane, PortId, Remote, SrtpSuite
 from engine.sdp import describe
+from engine.sdp.crypto import PREFERENCE, SrtpKey, SrtpPolicy
 from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
 from engine.sip.flow import Flow
 
@@ -12,13 +13,26 @@ from engine.sip.flow import Flow
 class Stream:
     """Opened at most once; a release that comes first, or meanwhile, closes it as soon as it is open."""
 
-    __slots__ = ("_codecs", "_local", "_port", "_released", "_said", "_session_id", "_version", "plane", "remote")
+    __slots__ = (
+        "_codecs",
+        "_local",
+        "_port",
+        "_released",
+        "_said",
+        "_session_id",
+        "_version",
+        "plane",
+        "remote",
+        "srtp",
+    )
 
     def __init__(self, plane: Plane, codecs: tuple[Codec, ...], session_id: int) -> None:
         """session_id: the same for the life of the leg (RFC 8866 §5.2)."""
         self.plane = plane
         self.remote: Remote | None = None
         """What was negotiated last."""
+        self.srtp: SrtpPolicy | None = None
+        """In place of the line's; to be set before `open`."""
         self._codecs = codecs
         self._session_id = session_id
         self._version = 0
@@ -50,10 +64,13 @@ class Stream:
 
     async def open(self, line: Line, flow: Flow) -> PortId:
         """Bind a port for a peer whose SIP comes by `flow`. Raises PlaneError."""
+        policy = self.srtp or line.settings.srtp
         bind = line.media_bind(flow)
         port, rtp_port = await self.plane.open(bind, rtp_timeout=line.settings.rtp_timeout)
         self._port = port
-        self._local = LocalMedia(line.media_shown(bind, flow), rtp_port, self._codecs, line.settings.ptime_ms)
+        keys = () if policy is SrtpPolicy.FORBIDDEN else tuple(_new_key(line, suite) for suite in PREFERENCE)
+        host, ptime_ms = line.media_shown(bind, flow), line.settings.ptime_ms
+        self._local = LocalMedia(host, rtp_port, self._codecs, ptime_ms, srtp=policy, keys=keys)
         if self._released:
             self.plane.close(port)
         return port
@@ -110,3 +127,8 @@ class Stream:
         self.remote = remote
         if self.usable:
             self.plane.connect(self.port, remote)
+
+
+def _new_key(line: Line, suite: SrtpSuite) -> SrtpKey:
+    """Of one stream only: a key is never used by two (RFC 4568 §7.1.1)."""
+    return SrtpKey(suite, line.ids.octets(suite.key_octets))

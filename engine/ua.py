@@ -347,6 +347,7 @@ class UserAgent:
             return self._refused_call(request, flow, admitted, busy(request, self.ids.token(), "no media process"))
         call_id = self.ids.call(self.clock.wall())
         leg = CallerLeg(self.line, plane, call_id, LegId(f"{call_id}-1"), flow, key, request)
+        leg.stream.srtp = self._admission.srtp_of(admitted.trunk)
         call = LiveCall(
             self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
         )

@@ -235,6 +235,10 @@ class LegMediaReported(Event, frozen=True):
     """Packets dropped because they came from another address or SSRC."""
     remote_lost: int
     """What the peer's last RTCP report said of our packets; -1 when it sent none."""
+    srtp: str = ""
+    """Suite, such as AES_CM_128_HMAC_SHA1_80; empty for plain RTP."""
+    unauthenticated: int = 0
+    """SRTP packets dropped because their tag was not authentic, or because they had come before."""
 
 
 class RtpTimedOut(Event, frozen=True):

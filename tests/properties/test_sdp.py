@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.media.plane import Codec, Direction
-from engine.sdp.describe import Attribute, Connection, Description, Media, Origin, SdpError, parse
 from engine.sdp.crypto import PREFERENCE, SrtpKey, SrtpPolicy
+from engine.sdp.describe import Attribute, Connection, Description, Media, Origin, SdpError, parse
 from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, offer
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=12)

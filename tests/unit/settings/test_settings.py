@@ -248,3 +248,15 @@ def test_a_queue_that_no_agent_could_serve_is_a_warning(site: Path) -> None:
     out = StringIO()
     assert check(site, out) == 0
     assert out.getvalue().startswith(f"{warning}\nCallwright demo hotline: ")
+
+
+def test_srtp_keys_that_anybody_can_read_are_warned_of(site: Path) -> None:
+    """RFC 4568 §7: the keys are as secret as the SIP that carries them."""
+    change(site / "config/callwright.yaml", "  rtp_timeout: 30", "  srtp: optional\n  rtp_timeout: 30")
+    (site / "config/trunks.yaml").write_text("trunks: {t: {networks: [192.0.2.0/24], srtp: required}}\n")
+    message = "SRTP keys are sent in SIP, which is not encrypted on udp:127.0.0.1:5060, tcp:127.0.0.1:5060"
+    found = [str(warning).split("\n")[0] for warning in load(site).warnings if "SRTP" in str(warning)]
+    assert found == [
+        f"config/callwright.yaml:17:9: warning: {message}",
+        f"config/trunks.yaml:1:46: warning: {message}",
+    ]
