@@ -1,5 +1,5 @@
 """Measure: `python -m bench.run [--quick] [--repeats N] [FIGURE …]`, figures: bridged ivr queued start plane
-crowd.
+crowd srtp.
 
 One JSON line a figure on stdout: name, value, unit, target, whether it is reached, conditions, every run. The server
 runs on core 0, the load on core 1. --quick is a smoke test of the bench itself: small steps, one repeat.
@@ -11,10 +11,18 @@ import sys
 
 import uvloop
 
-from bench.figures import bridged, crowd, ivr, plane, queued, start
+from bench.figures import bridged, crowd, ivr, plane, queued, srtp, start
 from bench.measure import prepare
 
-MODULES = {"start": start, "ivr": ivr, "queued": queued, "bridged": bridged, "plane": plane, "crowd": crowd}
+MODULES = {
+    "start": start,
+    "ivr": ivr,
+    "queued": queued,
+    "bridged": bridged,
+    "plane": plane,
+    "crowd": crowd,
+    "srtp": srtp,
+}
 
 
 async def measure(names: list[str], repeats: int, quick: bool) -> bool:

@@ -19,7 +19,8 @@ STEPS = (800, 1000, 1200, 1400, 1600)
 WINDOW = 10.0
 
 
-async def _connected(path: Path) -> PlaneClient:
+async def connected(path: Path) -> PlaneClient:
+    """As soon as the media process listens."""
     for _ in range(200):
         try:
             return await PlaneClient.connect_to(str(path), events=lambda _event: None)
@@ -47,7 +48,7 @@ async def _climb(folder: Path, steps: tuple[int, ...], repeats: int, window: flo
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     os.sched_setaffinity(process.pid, {SERVER_CORE})
     generator = await RtpGenerator.start(sockets=2, core=LOAD_CORE)
-    plane = await _connected(folder / "m")
+    plane = await connected(folder / "m")
     idle, made, runs = usage(process.pid), 0, []
     try:
         for calls in steps:

@@ -32,8 +32,8 @@ def talk(seconds: float = TALK) -> None:
 
 
 @contextlib.contextmanager
-def caller(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
-    """A phone at the trusted trunk, with a number of its own."""
+def caller(site: Site, kind: str, folder: Path, **change: str) -> Iterator[Phone]:
+    """A phone at the trusted trunk, with a number of its own. change: further options of the phone."""
     sip_port, rtp_port = site.phone_ports()
     options = Options(
         user=f"1390000{1 + KINDS.index(kind)}",
@@ -42,12 +42,13 @@ def caller(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
         rtp_port=rtp_port,
         tone_hz=PHONES[KINDS.index(kind)],
         capture=str(folder / f"caller-{kind}.wav"),
+        **change,  # type: ignore[arg-type]
     )
     with phone(kind, options) as it:
         yield it
 
 
-def agent_options(site: Site, kind: str, folder: Path) -> Options:
+def agent_options(site: Site, kind: str, folder: Path, **change: str) -> Options:
     sip_port, rtp_port = site.phone_ports()
     return Options(
         user=str(8001 + KINDS.index(kind)),
@@ -58,6 +59,7 @@ def agent_options(site: Site, kind: str, folder: Path) -> Options:
         rtp_port=rtp_port,
         tone_hz=PHONES[4 + KINDS.index(kind)],
         capture=str(folder / f"agent-{kind}.wav"),
+        **change,  # type: ignore[arg-type]
     )
 
 
@@ -65,10 +67,10 @@ DOMAIN = "callwright.local"
 
 
 @contextlib.contextmanager
-def agent(site: Site, kind: str, folder: Path) -> Iterator[Phone]:
-    """A registered phone whose agent is ready; at the end logged out and unregistered."""
+def agent(site: Site, kind: str, folder: Path, **change: str) -> Iterator[Phone]:
+    """A registered phone whose agent is ready; at the end logged out and unregistered. change: as for `caller`."""
     name, before = AgentName(kind), site.last()
-    with phone(kind, agent_options(site, kind, folder)) as it:
+    with phone(kind, agent_options(site, kind, folder, **change)) as it:
         it.do("register")
         it.wait("registered")
         site.wait(PhoneRegistered, after=before)

@@ -17,6 +17,7 @@ from tests.support.peers.remote import Options
 from tests.support.tones import RATE, tone, write_wav
 
 ATTEMPTS = 20
+SRTP = {"optional": "srtp", "required": "srtp-mand"}
 
 
 class Baresip:
@@ -147,6 +148,7 @@ async def main() -> None:
         domain=options.registrar,
         password=options.password,
         reg_interval=300 if options.password else 0,
+        extra_params=(f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else (),
     )
     runtime = baresip.Runtime()
     await runtime.start(config)

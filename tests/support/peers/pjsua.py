@@ -123,8 +123,20 @@ class Pjsua:
         config.mediaConfig.transportConfig.portRange = 18
         config.mediaConfig.transportConfig.boundAddress = options.host
         config.natConfig.iceEnabled = False
+        self._secure(config.mediaConfig)
         config.natConfig.contactRewriteUse = 0
         return config
+
+    def _secure(self, media: Any) -> None:
+        names = ("forbidden", "optional", "required")
+        kinds = (pj.PJMEDIA_SRTP_DISABLED, pj.PJMEDIA_SRTP_OPTIONAL, pj.PJMEDIA_SRTP_MANDATORY)
+        media.srtpUse = dict(zip(names, kinds, strict=True)).get(self.options.srtp, pj.PJMEDIA_SRTP_DISABLED)
+        media.srtpSecureSignaling = 0  # keys over UDP: the tests' wire is the loopback
+        media.srtpOpt.keyings.append(pj.PJMEDIA_SRTP_KEYING_SDES)
+        if self.options.srtp_suite:
+            crypto = pj.SrtpCrypto()
+            crypto.name = self.options.srtp_suite
+            media.srtpOpt.cryptos.append(crypto)
 
     def turn(self) -> None:
         self._endpoint.libHandleEvents(TURN_MS)

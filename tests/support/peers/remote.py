@@ -55,6 +55,10 @@ class Options:
     domain: str = "127.0.0.1"
     host: str = "127.0.0.1"
     auto_answer: bool = False
+    srtp: str = ""
+    """forbidden | optional | required, with keys in SDP; pjsua and baresip only."""
+    srtp_suite: str = ""
+    """pjsua: the only one that it speaks; "" for all it knows."""
 
 
 def free_ports(
