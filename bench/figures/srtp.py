@@ -1,7 +1,8 @@
 """What SRTP costs: CPU of a bridged and recorded call with one or both legs encrypted, as a ratio to plain RTP.
 
 The generator speaks plain RTP, so calls are measured in pairs: generator, call A, call B, generator. Between A and B
-the media process talks to itself over loopback sockets, plain or encrypted; the difference is one SRTP leg for each call.
+the media process talks to itself over loopback sockets, plain or encrypted; the difference is one SRTP leg for each
+call.
 """
 
 import asyncio
