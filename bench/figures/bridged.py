@@ -21,7 +21,7 @@ from bench.sipload import caller_number
 from events.types import RecordingStopped
 from tests.support.site import Site
 
-STEPS = (400, 800, 1000, 1200, 1400, 1500, 1600, 1700)
+STEPS = (800, 1000, 1200, 1400, 1600, 1700, 1800, 2000)
 SETUP_RATE = 40.0
 WINDOW = 10.0
 SETTLE = 3.0
