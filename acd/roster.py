@@ -20,6 +20,13 @@ INPUTS = {
 }
 
 
+SOFTPHONE = "*"
+"""A way to reach an agent; the others are names of trunks to the telephone."""
+TELEPHONE_PAUSE = 60.0
+"""An agent whose telephone could not be reached, though a trunk is up, is tried again after so long: nothing will ever
+register to say that it is back."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     ok: bool
@@ -42,7 +49,8 @@ class Roster:
         expired: Callable[[AgentName], None],
     ) -> None:
         self.agents: dict[AgentName, Agent] = {p.name: Agent(p, clock.monotonic()) for p in profiles}
-        self._by_phone = {agent.profile.aor: agent for agent in self.agents.values()}
+        self._by_phone = {agent.profile.aor: agent for agent in self.agents.values() if agent.profile.aor}
+        self._ways: dict[AgentName, set[str]] = {name: set() for name in self.agents}
         self._emit = emit
         self._clock = clock
         self._expired = expired
@@ -70,10 +78,22 @@ class Roster:
         self._changed(agent, event)
         return standing(agent)
 
+    def way(self, name: AgentName, way: str, there: bool) -> list[RouterEvent]:
+        """SOFTPHONE or a trunk came (or proved to be there still) or went. Reachable is who has one of them."""
+        ways = self._ways[name]
+        if there:
+            ways.add(way)
+            return self.step(name, In.PHONE_BACK)
+        ways.discard(way)
+        return [] if ways else self.step(name, In.PHONE_GONE)
+
     def miss(self, name: AgentName, result: OfferResult) -> list[RouterEvent]:
         """The agent did not take an offer."""
         reason = {OfferResult.NO_ANSWER: RONA, OfferResult.UNREACHABLE: UNREACHABLE}.get(result, result.value)
-        return self.step(name, In.MISS, reason=reason, lasts=PAUSES.get(result))
+        lasts = PAUSES.get(result)
+        if result is OfferResult.UNREACHABLE and SOFTPHONE not in self._ways[name] and self._ways[name]:
+            lasts = TELEPHONE_PAUSE
+        return self.step(name, In.MISS, reason=reason, lasts=lasts)
 
     def command(self, name: str, command: Command, reason: str, via: str) -> tuple[CommandResult, list[RouterEvent]]:
         """Do what an agent or supervisor asks, or say why not."""
@@ -119,6 +139,8 @@ class Roster:
 
     def _refusal(self, agent: Agent, command: Command, reason: str) -> str:
         if command is Command.READY and not agent.registered:
+            if agent.profile.phone:
+                return f"telephone {agent.profile.phone} cannot be reached: no trunk to it is up"
             return f"phone {agent.profile.aor} is not registered"
         if command is not Command.NOT_READY or not reason:
             return ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from acd import facts
 from acd.agents import Command, In
-from acd.roster import CommandResult, Roster
+from acd.roster import SOFTPHONE, CommandResult, Roster
 from acd.routing.model import (
     Admit,
     AgentProfile,
@@ -117,11 +117,17 @@ class AcdService:
 
     def phone_registered(self, aor: str) -> None:
         """A phone registered or refreshed (both: a refresh proves a phone alive that did not answer its INVITE)."""
-        self._phone(aor, In.PHONE_BACK)
+        self._phone(aor, True)
 
     def phone_unregistered(self, aor: str) -> None:
         """The last binding of this address is gone."""
-        self._phone(aor, In.PHONE_GONE)
+        self._phone(aor, False)
+
+    def trunk_changed(self, trunk: str, up: bool) -> None:
+        """Agents on telephones can be reached while a trunk to them is up."""
+        for agent in list(self.roster.agents.values()):
+            if trunk in agent.profile.trunks:
+                self._tell(*self.roster.way(agent.profile.name, trunk, up))
 
     def restore(self, records: Iterable[Recorded]) -> None:
         """Take up the agents' states from the log, once, before the first call."""
@@ -137,10 +143,10 @@ class AcdService:
             self._alarm.cancel()
         self.roster.close()
 
-    def _phone(self, aor: str, what: In) -> None:
+    def _phone(self, aor: str, there: bool) -> None:
         agent = self.roster.of_phone(aor)
         if agent is not None:
-            self._tell(*self.roster.step(agent.profile.name, what))
+            self._tell(*self.roster.way(agent.profile.name, SOFTPHONE, there))
 
     def _agent_expired(self, name: AgentName) -> None:
         self._tell(*self.roster.step(name, In.EXPIRE))
@@ -214,10 +220,10 @@ class AcdService:
         ringing.task = visit.start(self._dial(visit, ringing, ring_for))
 
     async def _dial(self, visit: Visit, ringing: Ringing, ring_for: float) -> None:
-        aor = self.roster.agents[ringing.agent].profile.aor
+        profile = self.roster.agents[ringing.agent].profile
         try:
             async with asyncio.timeout(ring_for + RING_GRACE):
-                dialled = await visit.call.dial(order(visit, aor, ring_for))
+                dialled = await visit.call.dial(order(visit, profile, ring_for))
         except TimeoutError:
             dialled = Dialled(DialOutcome.FAILED, None, 0, self._now() - ringing.since)
         if visit.ringing is ringing:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 
-from acd.routing.model import Queue, Waiting
+from acd.routing.model import AgentProfile, Queue, Waiting
 from engine.call import BridgeEnd, Call, Dial, Leg
 from kernel.ids import AgentName, OfferId
 
@@ -117,9 +117,9 @@ class Visit:
         self.announcing = self.keys = None
 
 
-def order(visit: Visit, aor: str, ring_for: float) -> Dial:
+def order(visit: Visit, agent: AgentProfile, ring_for: float) -> Dial:
     """What the agent's phone is told: beside the caller's number, the caller's choice and name."""
     attributes = visit.call.attributes
     words = (attributes.get("choice") or visit.queue.label or visit.queue.name, visit.call.caller_name)
     text = " · ".join("".join(c for c in word if c.isprintable()).strip() for word in words if word)
-    return Dial(aor=aor, display=text[:DISPLAY_MAX], ring_for=ring_for)
+    return Dial(aor=agent.aor, display=text[:DISPLAY_MAX], ring_for=ring_for, number=agent.phone, trunks=agent.trunks)

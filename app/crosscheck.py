@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from app import sections
 from engine.sdp.crypto import SrtpPolicy
+from app.numbers import e164
 from ivr.check import Known, attributes, check_flow, circles
 from ivr.load import FlowDraft
 from ivr.prompts import PromptBook
@@ -64,13 +65,15 @@ def references(drafts: Drafts, flows: Flows) -> list[Problem]:
         attributes=attributes(flows.drafts) if flows.whole else None,
     )
     problems = [problem for draft in flows.drafts for problem in check_flow(draft, known)]
+    main = drafts.main
+    country = main.model.country if main.model and main.good("country") else None
     return [
         *problems,
         *circles(flows.drafts),
         *_numbers(drafts.main, drafts.agents, flows.names),
         *_addresses(drafts.main),
-        *_trunks(drafts.trunks),
-        *_agents(drafts.agents, known),
+        *_trunks(drafts.trunks, drafts.agents),
+        *_agents(drafts.agents, known, _outbound(drafts.trunks), country),
         *_queues(drafts.queues, known),
     ]
 
@@ -91,7 +94,8 @@ def _numbers(main: Draft[sections.Callwright], agents: Draft[sections.Agents], f
     problems = _unknown("flow", ((flow, ("numbers", number)) for number, flow in numbers.items()), flows, main)
     users: dict[str, str] = {}
     for name, agent in agents.model.agents.items() if agents.model else ():
-        users.setdefault(agent.user, name)
+        if agent.user is not None:
+            users.setdefault(agent.user, name)
     for number in numbers:
         path = ("numbers", number)
         if number.startswith("*"):
@@ -135,8 +139,26 @@ def _addresses(main: Draft[sections.Callwright]) -> list[Problem]:
     return problems
 
 
-def _trunks(trunks: Draft[sections.Trunks]) -> list[Problem]:
-    problems = []
+def _outbound(trunks: Draft[sections.Trunks]) -> Names:
+    """Names of the trunks that calls can go out by."""
+    if trunks.model is None or not trunks.good("trunks"):
+        return None
+    return frozenset(name for name, trunk in trunks.model.trunks.items() if trunk.outbound is not None)
+
+
+def _telephone(agents: Draft[sections.Agents], at: YamlPath, phone: str, country: str | None) -> list[Problem]:
+    path = (*at, "phone")
+    if not phone or country is None or not agents.good(*path):
+        return []
+    try:
+        e164(phone, country)
+    except ValueError as error:
+        return [agents.source.problem(path, str(error))]
+    return []
+
+
+def _trunks(trunks: Draft[sections.Trunks], agents: Draft[sections.Agents]) -> list[Problem]:
+    problems = _trunk_users(trunks, agents)
     owners: dict[object, tuple[str, YamlPath]] = {}
     for name, trunk in trunks.model.trunks.items() if trunks.model else ():
         for n, network in enumerate(trunk.networks):
@@ -151,7 +173,23 @@ def _trunks(trunks: Draft[sections.Trunks]) -> list[Problem]:
     return problems
 
 
-def _agents(agents: Draft[sections.Agents], known: Known) -> list[Problem]:
+def _trunk_users(trunks: Draft[sections.Trunks], agents: Draft[sections.Agents]) -> list[Problem]:
+    """A digest user is one phone, or one trunk."""
+    problems = []
+    owners = {agent.user: f"agent '{name}'" for name, agent in agents.model.agents.items()} if agents.model else {}
+    for name, trunk in trunks.model.trunks.items() if trunks.model else ():
+        path = ("trunks", name, "inbound", "user")
+        if trunk.inbound is None or not trunks.good(*path):
+            continue
+        owner = owners.setdefault(trunk.inbound.user, f"trunk '{name}'")
+        if owner != f"trunk '{name}'":
+            message = f"the user '{trunk.inbound.user}' is already that of {owner}"
+            problems.append(trunks.source.problem(path, message))
+    return problems
+
+
+def _agents(agents: Draft[sections.Agents], known: Known, outbound: Names, country: str | None) -> list[Problem]:
+    """outbound: trunks that calls can go out by. country: of the site; None when it is not known."""
     if agents.model is None:
         return []
     problems = []
@@ -162,7 +200,10 @@ def _agents(agents: Draft[sections.Agents], known: Known) -> list[Problem]:
         problems += _unknown("skill", skills, known.skills, agents, key=True)
         listed = ((queue, (*at, "queues", n)) for n, queue in enumerate(agent.queues or ()))
         problems += _unknown("queue", listed, known.queues, agents)
-        if agents.good(*at, "user"):
+        through = ((trunk, (*at, "trunks", n)) for n, trunk in enumerate(agent.trunks))
+        problems += _unknown("trunk to call out by", through, outbound, agents)
+        problems += _telephone(agents, at, agent.phone, country)
+        if agent.user is not None and agents.good(*at, "user"):
             problems += _user(agents, name, agent.user, users.setdefault(agent.user, name))
     for key, reason in agents.model.not_ready_reasons.items():
         if reason in RESERVED_REASONS:

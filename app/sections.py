@@ -152,6 +152,8 @@ class Callwright(Model):
     music: str = "music"
     languages: list[Name] = Field(default=["zh", "en"], min_length=1)
     """Spoken in this order until the caller has chosen one."""
+    country: Annotated[str, Field(pattern="^([A-Z]{2})?$")] = ""
+    """ISO 3166 code of the country whose way of writing telephone numbers is understood in agents.yaml."""
     numbers: dict[User, str] = Field(min_length=1)
     """Dialled number → flow."""
 
@@ -171,12 +173,119 @@ def _network(value: Any) -> Any:
     raise ValueError(f"'{value}' is not a network such as '192.0.2.0/24' or '2001:db8::/32'{hint}")
 
 
+class NumberRule(Model):
+    """A number that begins with `prefix`, and is as long as `length` says, loses `strip` characters and gets `prepend`
+    in front; or is refused. The first rule that fits decides; no rule: the number stays as it is."""
+
+    prefix: Annotated[str, Field(pattern=r"^\+?[0-9*#]*$", max_length=32)] = ""
+    length: Annotated[str, Field(pattern="^[0-9]{1,2}(-[0-9]{1,2})?$")] = "1-32"
+    """`11` or `3-8`: characters, a leading + included."""
+    strip: Annotated[int, Field(ge=0, le=32)] = 0
+    prepend: Annotated[str, Field(pattern=r"^\+?[0-9*#]*$", max_length=32)] = ""
+    refuse: bool = False
+
+
+class TrunkTarget(Model):
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 5060
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    priority: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Lower ones first."""
+    weight: Annotated[int, Field(ge=0, le=65_535)] = 1
+    """Share of the calls among those of one priority; 0: only when the others fail."""
+
+
+def _target(value: Any) -> Any:
+    """`sip1.example.net`, `udp:192.0.2.1:5060`, `tcp:[2001:db8::1]:5060`."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"(?:(udp|tcp|tls):)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?", value)
+    if not found:
+        raise ValueError(f"'{value}' is not [transport:]host[:port], such as 'sip.example.net' or 'tcp:192.0.2.1:5060'")
+    transport = found[1] or "udp"
+    port = int(found[4]) if found[4] else 5061 if transport == "tls" else 5060
+    return {"transport": transport, "host": found[2] or found[3], "port": port}
+
+
+class TrunkRegistration(Model):
+    expires: Annotated[int, Field(ge=30, le=86_400)] = 600
+    contact: User | None = None
+    """User part of the Contact that we register; the trunk's user when not given."""
+
+
+class TrunkHealth(Model):
+    every: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """Seconds between two OPTIONS; 0: none, calls alone tell."""
+    failures: Annotated[int, Field(ge=1, le=100)] = 3
+    """So many in a row, and a target is down."""
+
+
+class TrunkOutbound(Model):
+    """How to call through a trunk."""
+
+    targets: Annotated[list[Annotated[TrunkTarget, BeforeValidator(_target)]], BeforeValidator(_listed)] = Field(
+        min_length=1, max_length=32
+    )
+    domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=253)] = ""
+    """Of the operator: in From, To and REGISTER. The first target's host when not given."""
+    user: User | None = None
+    password: SecretStr | None = None
+    realm: str = ""
+    """The only one whose challenges are answered; the domain when not given."""
+    registration: TrunkRegistration | None = None
+    health: TrunkHealth = TrunkHealth()
+    number: Annotated[str, Field(pattern=r"^(\+?[0-9]{1,31})?$")] = ""
+    """Ours, in E.164: what is shown, and asserted."""
+    show_caller: bool = False
+    """Show the caller's number to the telephone that is rung, in place of ours."""
+    assert_identity: bool = False
+    """Send P-Asserted-Identity (RFC 3325) with our number: for operators that trust us."""
+    caller: list[NumberRule] = Field(default=[], max_length=100)
+    """E.164 → what the operator wants to see …"""
+    called: list[NumberRule] = Field(default=[], max_length=100)
+    """… and to be dialled."""
+
+    @model_validator(mode="after")
+    def _account(self) -> "TrunkOutbound":
+        if (self.user is None) != (self.password is None):
+            raise ValueError("'user' and 'password' belong together")
+        if self.registration is not None and self.user is None:
+            raise ValueError("'registration' needs 'user' and 'password'")
+        return self
+
+
+class TrunkInbound(Model):
+    """Calls that prove this user and password come through the trunk, wherever they come from."""
+
+    user: User
+    password: SecretStr
+
+
 class Trunk(Model):
-    networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(min_length=1)
+    networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(default=[])
     """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
+    inbound: TrunkInbound | None = None
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """At once, both directions together."""
+    calls_per_second: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """Both directions together; 0: no limit."""
+    codecs: list[Literal["PCMU", "PCMA"]] | None = Field(default=None, min_length=1)
+    """The site's when not given."""
     srtp: SrtpPolicy | None = None
-    """In place of `media.srtp`, for calls that come from there."""
+    """In place of `media.srtp`, for calls both ways."""
+    dtmf: Literal["rfc4733", "info"] = "rfc4733"
+    """How keys travel."""
+    caller: list[NumberRule] = Field(default=[], max_length=100)
+    """What the operator writes → E.164, for who calls …"""
+    called: list[NumberRule] = Field(default=[], max_length=100)
+    """… and for what was dialled."""
+    outbound: TrunkOutbound | None = None
+
+    @model_validator(mode="after")
+    def _useful(self) -> "Trunk":
+        if not self.networks and self.inbound is None and self.outbound is None:
+            raise ValueError("a trunk needs 'networks', 'inbound' or 'outbound'")
+        return self
 
 
 class Trunks(Model):
@@ -197,8 +306,13 @@ class Ha1(Model):
 
 class Agent(Model):
     display: str
-    user: User
+    user: User | None = None
     """Of the phone's registration: user part of the address of record, and digest user name."""
+    phone: Annotated[str, Field(max_length=32)] = ""
+    """Number of an ordinary telephone, rung when no phone of `user` is registered: `+8613912345678`, or as it is
+    dialled in the site's `country`."""
+    trunks: Annotated[list[Name], BeforeValidator(_listed)] = Field(default=[])
+    """Through which it is called, best first."""
     password: SecretStr | None = None
     ha1: Ha1 | None = None
     skills: dict[Name, Level] = Field(default={})
@@ -209,8 +323,14 @@ class Agent(Model):
 
     @model_validator(mode="after")
     def _secret(self) -> "Agent":
-        if (self.password is None) == (self.ha1 is None):
+        if self.user is not None and (self.password is None) == (self.ha1 is None):
             raise ValueError("an agent needs either 'password' or 'ha1'")
+        if self.user is None and not self.phone:
+            raise ValueError("an agent needs a 'user' (a softphone) or a 'phone' (a telephone), or both")
+        if self.user is None and (self.password is not None or self.ha1 is not None):
+            raise ValueError("a password without 'user' is nobody's")
+        if bool(self.phone) != bool(self.trunks):
+            raise ValueError("'phone' and 'trunks' belong together: the number, and what to call it through")
         return self
 
 

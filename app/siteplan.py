@@ -23,5 +23,5 @@ def plan_site(folder: Path) -> Plan:
         recordings=site.recordings,
         database=site.database,
         numbers=tuple(main.numbers),
-        agents=tuple(agent.user for agent in site.agents.values()),
+        agents=tuple(agent.user for agent in site.agents.values() if agent.user),
     )

@@ -3,6 +3,7 @@
 import math
 
 from acd.routing.model import AgentProfile, Queue
+from app.numbers import e164
 from app.sections import Queue as QueueSection
 from app.settings import Site
 from kernel.ids import AgentName, QueueName
@@ -40,7 +41,9 @@ def agents(site: Site) -> list[AgentProfile]:
     return [
         AgentProfile(
             name=AgentName(name),
-            aor=section.user,
+            aor=section.user or "",
+            phone=e164(section.phone, site.main.country) if section.phone else "",
+            trunks=tuple(section.trunks),
             display=section.display,
             skills=dict(section.skills),
             queues=None if section.queues is None else frozenset(map(QueueName, section.queues)),

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import SecretStr
 
 from acd.feature_codes import FeatureCodes
 from acd.service import AcdService
-from app import staffing
+from app import staffing, trunking
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.settings import Site
 from app.status import site_names, snapshot
 from app.tls import tls_settings
-from app.transports import Limits, SipSocket, Transports, advertised, split_host
-from engine.admission import Admission, Trunk
+from app.transports import Limits as TransportLimits
+from app.transports import SipSocket, Transports, advertised, split_host
+from engine.admission import Admission
 from engine.authentication import Authenticator
 from engine.line import LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
@@ -32,6 +34,8 @@ from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
 from engine.transport.pool import CONNECTIONS_LIMIT
 from engine.transport.tls import TlsContexts
+from engine.trunks.limits import Limits
+from engine.trunks.pool import TrunkPool
 from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
@@ -95,7 +99,7 @@ class Control:
         self._full = False
         self._transports = Transports(
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
-            Limits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
+            TransportLimits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
         )
         self._acd = AcdService(
             staffing.queues(site),
@@ -129,6 +133,8 @@ class Control:
         self._agents_past.clear()
         await self._server.start()
         await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
+        now, known = self._clock.wall(), self.live.trunks
+        self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
         self._report()
         self._measure_lag(asyncio.get_running_loop().time())
         self._outbox.release()
@@ -143,6 +149,7 @@ class Control:
                 await self._ua.quiet.wait()
         except TimeoutError:
             log.warning("calls did not end in time", left=len(self._ua.calls))
+        await self._trunks.stop()
         for timer in self._timers:
             timer.cancel()
         self._ua.report()
@@ -179,10 +186,9 @@ class Control:
         site, main = self._site, self._site.main
         authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, _secrets(site), self.emit, ids.token)
         registrar = Registrar(min_expires=main.sip.registration_min, max_expires=main.sip.registration_max)
-        trunks = [
-            Trunk(name=name, networks=tuple(trunk.networks), max_calls=trunk.max_calls, srtp=trunk.srtp)
-            for name, trunk in site.trunks.items()
-        ]
+        trunks = trunking.trunks(site)
+        limits = {trunk.name: Limits(trunk.max_calls, trunk.calls_per_second) for trunk in trunks}
+        self._trunks = TrunkPool(trunks, limits, self._acd.trunk_changed)
         interpreter = Interpreter(
             site.flows,
             Ports(
@@ -221,8 +227,9 @@ class Control:
                 alive=self._transports.alive,
                 planes=self._medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
-                admission=Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX),
+                admission=Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX, limits),
                 dialplan=_Dialplan(main.numbers, interpreter, codes),
+                trunks=self._trunks,
             ),
         )
 
@@ -319,13 +326,21 @@ def _secrets(site: Site) -> dict[str, dict[str, str]]:
     """User → algorithm → HA1."""
     secrets: dict[str, dict[str, str]] = {}
     for agent in site.agents.values():
+        if agent.user is None:
+            continue  # only a telephone
         if agent.password is not None:
-            password = agent.password.get_secret_value()
-            secrets[agent.user] = {name: ha1(agent.user, site.main.domain, password, name) for name in ALGORITHMS}
+            secrets[agent.user] = _all_ha1(site, agent.user, agent.password)
         elif agent.ha1 is not None:
             given = {"MD5": agent.ha1.md5, "SHA-256": agent.ha1.sha256}
             secrets[agent.user] = {name: value for name, value in given.items() if value}
+    for trunk in site.trunks.values():
+        if trunk.inbound is not None:
+            secrets[trunk.inbound.user] = _all_ha1(site, trunk.inbound.user, trunk.inbound.password)
     return secrets
+
+
+def _all_ha1(site: Site, user: str, password: SecretStr) -> dict[str, str]:
+    return {name: ha1(user, site.main.domain, password.get_secret_value(), name) for name in ALGORITHMS}
 
 
 def _domains(site: Site) -> frozenset[str]:

@@ -1,31 +1,21 @@
 """Who may call: trunks by source network, our own phones by digest; nobody else (RFC 3261 §22, RFC 3325)."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from engine.authentication import Authenticator
-from engine.sdp.crypto import SrtpPolicy
+from engine.media.profile import USUAL, MediaProfile
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.headers import parse_name_addr
-from engine.sip.message import Request, Response
+from engine.sip.message import Request, Response, reply
 from engine.transport.addresses import parse_ip
+from engine.trunks.limits import Limits
+from engine.trunks.model import Trunk
+from engine.trunks.rewrite import rewrite
 
 SOURCES_LIMIT = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trunk:
-    """An operator or gateway that we trust by its address."""
-
-    name: str
-    networks: tuple[IPv4Network | IPv6Network, ...]
-    max_calls: int = 1000
-    srtp: SrtpPolicy | None = None
-    """In place of that of all legs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +27,28 @@ class Admitted:
     caller: str
     """Number or user; "" when withheld."""
     name: str
+    dialled: str
+    profile: MediaProfile = USUAL
 
 
 class Admission:
-    """feature_prefix: numbers that only our own phones may dial, so that they are always asked for their password."""
+    """feature_prefix: numbers that only our own phones may dial, so that they are always asked for their password.
+    limits: by name of trunk, shared with the calls that go out by them."""
 
     def __init__(
-        self, trunks: Sequence[Trunk], authenticator: Authenticator, domains: frozenset[str], feature_prefix: str
+        self,
+        trunks: Sequence[Trunk],
+        authenticator: Authenticator,
+        domains: frozenset[str],
+        feature_prefix: str,
+        limits: Mapping[str, Limits],
     ):
         self._trunks = trunks
-        self._limits = {trunk.name: trunk.max_calls for trunk in trunks}
-        self._srtp = {trunk.name: trunk.srtp for trunk in trunks}
+        self._users = {trunk.user: trunk for trunk in trunks if trunk.user}
+        self._limits = limits
         self._authenticator = authenticator
         self._domains = domains
         self._prefix = feature_prefix
-        self._calls: Counter[str] = Counter()
         self._known: dict[str, Trunk | None] = {}
 
     def admit(self, request: Request, flow: Flow, now: float) -> Admitted | Response:
@@ -66,9 +63,20 @@ class Admission:
             user = self._authenticator.check(request, flow, now)
             if isinstance(user, Response):
                 return user
-            return Admitted("", user, user, sender.display)
+            trunk = self._users.get(user)
+            if trunk is None:
+                return Admitted("", user, user, sender.display, request.request_uri.username)
+            if own:
+                return reply(request, 403, to_tag=self._authenticator.tag())
+        return self._through(trunk, request)
+
+    def _through(self, trunk: Trunk, request: Request) -> Admitted | Response:
+        """Numbers as we write them; 403 for those that the trunk's rules refuse."""
         number, name = _identity(request)
-        return Admitted(trunk.name, "", number, name)
+        caller, dialled = rewrite(number, trunk.caller), rewrite(request.request_uri.username, trunk.called)
+        if caller is None or dialled is None:
+            return reply(request, 403, to_tag=self._authenticator.tag())
+        return Admitted(trunk.name, "", caller, name, dialled, trunk.profile)
 
     def trunk_of(self, flow: Flow) -> Trunk | None:
         """The trunk with the longest prefix that holds this source. Not over WebSocket: any page that a browser in a
@@ -89,18 +97,18 @@ class Admission:
         ]
         return max(fitting, key=lambda it: it[0])[1] if address is not None and fitting else None
 
-    def srtp_of(self, trunk: str) -> SrtpPolicy | None:
-        """Of calls from there; None: as for everybody."""
-        return self._srtp.get(trunk)
+    def full(self, trunk: str, now: float) -> str:
+        """Why a trunk takes no call now; "" when it does, and for our phones."""
+        limits = self._limits.get(trunk)
+        return (limits and limits.full(now)) or ""
 
-    def has_room(self, trunk: str) -> bool:
-        return self._calls[trunk] < self._limits.get(trunk, 1 << 30)
-
-    def taken(self, trunk: str) -> None:
-        self._calls[trunk] += 1
+    def taken(self, trunk: str, now: float) -> None:
+        if trunk in self._limits:
+            self._limits[trunk].take(now)
 
     def released(self, trunk: str) -> None:
-        self._calls[trunk] -= 1
+        if trunk in self._limits:
+            self._limits[trunk].release()
 
 
 def _identity(request: Request) -> tuple[str, str]:

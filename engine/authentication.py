@@ -33,6 +33,10 @@ class Authenticator:
         self._token = token
         self._failures: dict[str, list[float]] = {}  # source -> [time of last report, failures since]
 
+    def tag(self) -> str:
+        """For To in an answer to a request that had none there."""
+        return self._token()
+
     def knows(self, user: str) -> bool:
         return user in self._secrets
 

@@ -50,13 +50,17 @@ class DialOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """An order to ring a phone of ours for a call."""
+    """An order to ring a phone of ours for a call; or, when there is none registered, an ordinary telephone."""
 
-    aor: str
+    aor: str = ""
     """User part of the registered address of record: `1002`."""
     display: str
-    """What the phone shows beside the caller's number."""
+    """What the phone shows beside the caller's number. No operator is told it."""
     ring_for: float
+    number: str = ""
+    """Of the telephone, E.164 with its plus; "": none."""
+    trunks: tuple[str, ...] = ()
+    """Through which it may be called, best first."""
 
 
 @dataclass(frozen=True, slots=True)

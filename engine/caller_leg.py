@@ -5,6 +5,7 @@ import asyncio
 from engine.leg import SipLeg, refuse_media
 from engine.line import SERVER, Line, wants_sips
 from engine.media.plane import Plane
+from engine.media.profile import USUAL, MediaProfile
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import uas_dialog
@@ -28,9 +29,17 @@ class CallerLeg(SipLeg):
     """invite: admitted by the user agent, its dialog possible (it has a Contact); not yet answered."""
 
     def __init__(
-        self, line: Line, plane: Plane, call: CallId, leg_id: LegId, flow: Flow, key: ServerKey, invite: Request
+        self,
+        line: Line,
+        plane: Plane,
+        call: CallId,
+        leg_id: LegId,
+        flow: Flow,
+        key: ServerKey,
+        invite: Request,
+        profile: MediaProfile = USUAL,
     ) -> None:
-        super().__init__(line, plane, call, leg_id, flow, EndedBy.CALLER)
+        super().__init__(line, plane, call, leg_id, flow, EndedBy.CALLER, profile)
         self._key = key
         self._sips = wants_sips(invite)
         self._pending: Request | None = invite  # until it has its final answer

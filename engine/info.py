@@ -22,3 +22,8 @@ def info_digit(request: Request) -> str | None:
         return None
     digit = _BY_NUMBER.get(digit, digit.upper())
     return digit if digit in KEYS else None
+
+
+def digit_info(digit: str) -> tuple[bytes, str]:
+    """Body and content type of an INFO that presses a key."""
+    return f"Signal={digit}\r\nDuration=160\r\n".encode(), "application/dtmf-relay"

@@ -7,9 +7,10 @@ from zlib import crc32
 
 import structlog
 
-from engine.info import info_digit
+from engine.info import digit_info, info_digit
 from engine.line import ALLOW, SERVER, Line, ResponseHandler
 from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
+from engine.media.profile import USUAL, MediaProfile
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import Dialog
@@ -41,9 +42,18 @@ class LegListener:
 
 
 class SipLeg(ResponseHandler):
-    """peer: who sits at the far end, as `ended_by` will name it."""
+    """peer: who sits at the far end, as `ended_by` will name it. profile: what its trunk is known to take."""
 
-    def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, flow: Flow, peer: EndedBy) -> None:
+    def __init__(
+        self,
+        line: Line,
+        plane: Plane,
+        call: CallId,
+        leg_id: LegId,
+        flow: Flow,
+        peer: EndedBy,
+        profile: MediaProfile = USUAL,
+    ) -> None:
         self.line = line
         self.call = call
         self._id = leg_id
@@ -51,7 +61,7 @@ class SipLeg(ResponseHandler):
         self._peer = peer
         self._sips = False  # the peer asks for a SIPS URI in our Contact
         self._tag = line.ids.token()
-        self.stream = Stream(plane, line.settings.codecs, crc32(self._tag.encode()))
+        self.stream = Stream(plane, profile, line.settings.codecs, crc32(self._tag.encode()))
         self.listener: LegListener = LegListener()
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
@@ -109,6 +119,15 @@ class SipLeg(ResponseHandler):
         self.finish(EndedBy.SYSTEM, reason or "bye")
         self._arm()
 
+    def send_key(self, digit: str) -> None:
+        """Press a key at the far end: an RFC 4733 event, or INFO where those are not spoken."""
+        if not self.has_media:
+            return
+        if self.stream.dtmf:
+            self.plane.send_dtmf(self.port, digit)
+        else:
+            self.send_in_dialog("INFO", ResponseHandler(), *digit_info(digit))
+
     def reject(self, sip_status: int, reason: str) -> None:
         """Refuse the peer's INVITE. Only a caller's leg can."""
 
@@ -141,15 +160,25 @@ class SipLeg(ResponseHandler):
         if self.dialog is not None:
             self.send_in_dialog("BYE", ResponseHandler())
 
-    def send_in_dialog(self, method: str, handler: ResponseHandler) -> None:
+    def send_in_dialog(
+        self,
+        method: str,
+        handler: ResponseHandler,
+        body: bytes = b"",
+        kind: str = SDP_TYPE,
+        more: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        """more: headers besides those of the dialog."""
         assert self.dialog is not None
         try:
-            request = self.dialog.make(method)
+            request = self.dialog.make(method, body, kind)
             flow = self.line.flow_of(self.dialog, self._flow)
         except BadHeader as error:
             log.warning("unroutable dialog", leg=self._id, error=str(error))
             return
         request.headers.add("User-Agent", SERVER)
+        for name, value in more:
+            request.headers.add(name, value)
         self.line.send_request(request, flow, handler)
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------

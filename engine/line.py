@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from engine.media.plane import Codec, Plane, PortId
 from engine.sdp.crypto import SrtpPolicy
@@ -13,7 +13,7 @@ from engine.sip.headers import NameAddr
 from engine.sip.message import Request, Response
 from engine.sip.registrar import Binding
 from engine.sip.transactions import ClientKey, ServerKey, TransactionLayer
-from engine.sip.uri import Uri, sip_uri
+from engine.sip.uri import Uri, escape, sip_uri
 from engine.sip_counts import SipCounts
 from engine.transport.addresses import is_ipv6, is_wildcard, parse_ip
 from events.types import Event
@@ -35,6 +35,12 @@ _TRANSPORT_PARAMETER = {
     "wss": ";transport=ws",  # RFC 7118 §5.2 knows no other word
 }
 _SECURE_PARAMETER = {"tls": "", "wss": ";transport=ws"}
+
+
+class FlowTo(Protocol):
+    """Finds a way to an address, None when there is none. name: whom a TLS server must prove to be; "": its address."""
+
+    def __call__(self, transport: str, remote: tuple[str, int], name: str = "") -> Flow | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +74,7 @@ class Line:
     emit: Callable[[Event], None]
     pump: Callable[[], None]
     """Carry out what the transaction layer has to say; to be called after every order given to it."""
-    flow_to: Callable[[str, tuple[str, int]], Flow | None]
-    """(transport, (host, port)) → a flow that reaches it, None when there is none."""
+    flow_to: FlowTo
     counts: SipCounts
     chance: Callable[[], float]
     """0 ≤ chance < 1: waits after glare."""
@@ -89,10 +94,12 @@ class Line:
         self.layer.respond(key, response, self.clock.monotonic())
         self.pump()
 
-    def contact(self, flow: Flow, *, secure: bool = False) -> str:
-        """Our Contact on this flow. secure: a SIPS URI, when the flow is (RFC 3261 §12.1.1; RFC 7118 §5.2 for WSS)."""
+    def contact(self, flow: Flow, user: str = "", *, secure: bool = False) -> str:
+        """Our Contact on this flow. user: plain text, for those who call us by it. secure: a SIPS URI, when the flow is
+        (RFC 3261 §12.1.1; RFC 7118 §5.2 for WSS)."""
         host, port = self.sent_by(flow)
         bracketed = f"[{host}]" if is_ipv6(host) else host
+        bracketed = f"{escape(user)}@{bracketed}" if user else bracketed
         if secure and flow.secure:
             return f"<sips:{bracketed}:{port}{_SECURE_PARAMETER[flow.transport]}>"
         return f"<sip:{bracketed}:{port}{_TRANSPORT_PARAMETER[flow.transport]}>"
@@ -146,7 +153,6 @@ class Line:
 
     def _flow_to_hop(self, hop: Uri, routed: bool, arrived: Flow) -> Flow:
         if arrived.reliable and self.alive(arrived):
-            return arrived
             return arrived
         host = parse_ip(hop.host)
         if host is None or (not routed and str(host) != arrived.remote[0]):

@@ -27,7 +27,7 @@ from events.types import (
 from kernel.ids import CallId, LegId
 
 if TYPE_CHECKING:
-    from engine.phone_leg import PhoneLeg
+    from engine.outbound_leg import OutboundLeg
     from engine.ua import UserAgent
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ class LiveCall(LegListener):
         self._running = False
         self._keypad = Keypad()
         self._player = Player(leg.stream)
-        self._phones: list[PhoneLeg] = []
+        self._phones: list[OutboundLeg] = []
         self._legs = 1
         self._bridge: Bridge | None = None
         self._bridged = False
@@ -218,7 +218,7 @@ class LiveCall(LegListener):
     def leg(self) -> CallerLeg:
         return self._leg
 
-    def add_phone(self, make: "Callable[[LegId], PhoneLeg]") -> "PhoneLeg":
+    def add_phone(self, make: "Callable[[LegId], OutboundLeg]") -> "OutboundLeg":
         """A leg to be dialled for this call, which outlives it in no case."""
         self._phones = [phone for phone in self._phones if not phone.ended.done() or phone.stream.present]
         self._legs += 1
@@ -252,10 +252,9 @@ class LiveCall(LegListener):
             return
         self._ua.emit(DigitPressed(call=self._id, leg=leg.id, digit=digit, via=via))
         if self._bridge is not None:
-            if via == "info":  # RFC 4733 events are relayed below us
-                other = self._bridge.other(leg)
-                if other.has_media:
-                    other.plane.send_dtmf(other.port, digit)
+            other = self._bridge.other(leg)
+            if via == "info" or not other.stream.dtmf:  # RFC 4733 events to one that takes them are relayed below us
+                other.send_key(digit)
         elif leg is self._leg:
             self._keypad.press(digit)
             if via == "info":

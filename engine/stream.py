@@ -4,6 +4,7 @@ import msgspec
 
 from engine.line import Line
 from engine.media.plane import Codec, Direction, Plane, PortId, Remote, SrtpSuite
+from engine.media.profile import MediaProfile
 from engine.sdp import describe
 from engine.sdp.crypto import PREFERENCE, SrtpKey, SrtpPolicy
 from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
@@ -20,20 +21,22 @@ class Stream:
         "_released",
         "_said",
         "_session_id",
+        "_srtp",
         "_version",
+        "dtmf",
         "plane",
         "remote",
-        "srtp",
     )
 
-    def __init__(self, plane: Plane, codecs: tuple[Codec, ...], session_id: int) -> None:
-        """session_id: the same for the life of the leg (RFC 8866 §5.2)."""
+    def __init__(self, plane: Plane, profile: MediaProfile, codecs: tuple[Codec, ...], session_id: int) -> None:
+        """codecs: for a profile that names none. session_id: the same for the life of the leg (RFC 8866 §5.2)."""
         self.plane = plane
         self.remote: Remote | None = None
         """What was negotiated last."""
-        self.srtp: SrtpPolicy | None = None
-        """In place of the line's; to be set before `open`."""
-        self._codecs = codecs
+        self._codecs = profile.codecs or codecs
+        self.dtmf = profile.dtmf
+        """Keys travel as RFC 4733 events; else in SIP INFO."""
+        self._srtp = profile.srtp
         self._session_id = session_id
         self._version = 0
         self._port: PortId | None = None
@@ -64,13 +67,15 @@ class Stream:
 
     async def open(self, line: Line, flow: Flow) -> PortId:
         """Bind a port for a peer whose SIP comes by `flow`. Raises PlaneError."""
-        policy = self.srtp or line.settings.srtp
+        policy = self._srtp or line.settings.srtp
         bind = line.media_bind(flow)
         port, rtp_port = await self.plane.open(bind, rtp_timeout=line.settings.rtp_timeout)
         self._port = port
         keys = () if policy is SrtpPolicy.FORBIDDEN else tuple(_new_key(line, suite) for suite in PREFERENCE)
         host, ptime_ms = line.media_shown(bind, flow), line.settings.ptime_ms
-        self._local = LocalMedia(host, rtp_port, self._codecs, ptime_ms, srtp=policy, keys=keys)
+        self._local = LocalMedia(
+            host, rtp_port, self._codecs, ptime_ms, dtmf=self.dtmf, srtp=policy, keys=keys
+        )
         if self._released:
             self.plane.close(port)
         return port

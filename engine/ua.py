@@ -13,12 +13,13 @@ import structlog
 from engine.admission import Admission, Admitted
 from engine.call import Dial, Dialled, DialOutcome
 from engine.caller_leg import CallerLeg
+from engine.destination import Destination, to_phone
 from engine.fork import best, ring
 from engine.leg import SipLeg
-from engine.line import ALLOW, SERVER, Line, LineSettings
+from engine.line import FlowTo, ALLOW, SERVER, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
+from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
-from engine.phone_leg import PhoneLeg
 from engine.ports import Dialplan, Planes
 from engine.refusals import busy, not_allowed, options, unsupported
 from engine.registration import Registration
@@ -28,7 +29,6 @@ from engine.sip.flow import Flow
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
 from engine.sip.parse import bad_request, parse
-from engine.sip.registrar import Binding
 from engine.sip.transactions import (
     AckArrived,
     AckTimedOut,
@@ -42,6 +42,7 @@ from engine.sip.transactions import (
     TransactionLayer,
 )
 from engine.sip_counts import SipCounts
+from engine.trunks.pool import TrunkPool
 from events.types import CallArrived, CallRefused, EndedBy, Event
 from kernel.clock import Clock
 from kernel.ids import CallId, Ids, LegId
@@ -71,13 +72,15 @@ class Parts:
     outbox: Outbox
     send: Callable[[Flow, bytes], bool]
     """To the transports; called only after the events before it are committed. False: the flow leads nowhere."""
-    flow_to: Callable[[str, tuple[str, int]], Flow | None]
+    flow_to: FlowTo
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something."""
     planes: Planes
     registration: Registration
     admission: Admission
     dialplan: Dialplan
+    trunks: TrunkPool
+    """Started by whoever made it."""
 
 
 class UserAgent:
@@ -94,6 +97,7 @@ class UserAgent:
         self._registration = parts.registration
         self._admission = parts.admission
         self._dialplan = parts.dialplan
+        self._trunks = parts.trunks
         self._layer = TransactionLayer(branch=parts.ids.token)
         self._counts = SipCounts(self._layer)
         self.line = Line(
@@ -161,16 +165,19 @@ class UserAgent:
 
     async def dial(self, call: LiveCall, order: Dial) -> Dialled:
         """See Call.dial."""
-        bindings = best(self._registration.contacts(order.aor, self.clock.monotonic()))
-        if not bindings:
-            return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
-        caller = call.leg
+        codec = call.leg.codec
+        bindings = best(self._registration.contacts(order.aor, self.clock.monotonic())) if order.aor else ()
+        if bindings:
+            display = f"{call.caller} {order.display}".strip()
+            phones = [to_phone(self.line, binding, call.caller, display) for binding in bindings]
+            legs = [self._outbound(call, phone) for phone in phones]
+            return await ring(legs, codec, order, self.clock.monotonic)
+        if order.number:
+            return await self._trunks.dial(call.id, order, call.caller, codec, partial(self._outbound, call))
+        return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
 
-        def phone(binding: Binding) -> PhoneLeg:
-            return call.add_phone(lambda leg_id: PhoneLeg(self.line, caller.plane, call.id, leg_id, binding))
-
-        legs = [phone(binding) for binding in bindings]
-        return await ring(legs, call.caller, caller.codec, order, self.clock.monotonic)
+    def _outbound(self, call: LiveCall, to: Destination) -> OutboundLeg:
+        return call.add_phone(lambda leg_id: OutboundLeg(self.line, call.leg.plane, call.id, leg_id, to))
 
     def play_music(self, leg: SipLeg) -> None:
         """For a party on hold."""
@@ -337,17 +344,17 @@ class UserAgent:
         admitted = self._admission.admit(request, flow, now)
         if isinstance(admitted, Response):
             return admitted
-        dialled = request.request_uri.username
+        dialled = admitted.dialled
         app = self._dialplan.route(dialled, admitted.phone)
-        refusal = self._refusal(request, app, admitted)
+        refusal = self._refusal(request, app, admitted, now)
         if refusal is not None:
             return self._refused_call(request, flow, admitted, refusal)
         plane = self._planes.choose()
         if plane is None or app is None:
             return self._refused_call(request, flow, admitted, busy(request, self.ids.token(), "no media process"))
         call_id = self.ids.call(self.clock.wall())
-        leg = CallerLeg(self.line, plane, call_id, LegId(f"{call_id}-1"), flow, key, request)
-        leg.stream.srtp = self._admission.srtp_of(admitted.trunk)
+        leg_id = LegId(f"{call_id}-1")
+        leg = CallerLeg(self.line, plane, call_id, leg_id, flow, key, request, admitted.profile)
         call = LiveCall(
             self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
         )
@@ -355,7 +362,7 @@ class UserAgent:
         self.quiet.clear()
         self._invites[key] = leg
         leg.ended.add_done_callback(partial(self._forget_invite, key))
-        self._admission.taken(admitted.trunk)
+        self._admission.taken(admitted.trunk, now)
         self.emit(
             CallArrived(
                 call=call_id,
@@ -371,12 +378,13 @@ class UserAgent:
         call.start(app)
         return None
 
-    def _refusal(self, request: Request, app: App | None, admitted: Admitted) -> Response | None:
+    def _refusal(self, request: Request, app: App | None, admitted: Admitted, now: float) -> Response | None:
         tag = self.ids.token()
         if self.draining:
             return busy(request, tag, "shutting down")
-        if len(self.calls) >= self._settings.max_calls or not self._admission.has_room(admitted.trunk):
-            return busy(request, tag, "too many calls")
+        full = "too many calls" if len(self.calls) >= self._settings.max_calls else ""
+        if full := full or self._admission.full(admitted.trunk, now):
+            return busy(request, tag, full)
         if app is None:
             return reply(request, 404, to_tag=tag)
         return unsupported(request, tag)
@@ -386,7 +394,7 @@ class UserAgent:
             CallRefused(
                 sip_call_id=request.call_id[:256],
                 caller=admitted.caller,
-                dialled=request.request_uri.username,
+                dialled=admitted.dialled,
                 source=str(flow),
                 trunk=admitted.trunk,
                 sip_status=response.status,

@@ -13,6 +13,7 @@ from typing import Any, Final
 from events import types as ev
 from events.live import (
     CallState,
+    Incident,
     LegState,
     LiveAgent,
     LiveCall,
@@ -20,6 +21,7 @@ from events.live import (
     LivePhone,
     LiveProcess,
     LiveQueue,
+    LiveTrunk,
     RecordingTotals,
     RtpTotals,
     SipTotals,
@@ -53,6 +55,10 @@ class LiveState:
     control: tuple[float, ev.ControlReported] | None = None
     control_started: tuple[float, ev.ControlStarted] | None = None
     processes: dict[str, LiveProcess] = field(default_factory=dict)
+    trunks: dict[str, LiveTrunk] = field(default_factory=dict)
+    open_incidents: dict[tuple[str, str], Incident] = field(default_factory=dict)
+    """(kind, whom it concerns) -> a fault that has not ended. Kinds: trunk_down, trunk_target_down,
+    trunk_unregistered."""
     incidents: deque[Recorded] = field(default_factory=lambda: deque(maxlen=INCIDENTS_KEPT))
     """The last few events that a person should look at."""
 
@@ -131,7 +137,7 @@ def _refused(s: LiveState, e: ev.CallRefused, _at: float) -> None:
 
 def _leg_dialled(s: LiveState, e: ev.LegDialled, at: float) -> None:
     if call := s.calls.get(e.call):
-        call.legs[e.leg] = LiveLeg(e.leg, e.target, LegState.DIALLED, at)
+        call.legs[e.leg] = LiveLeg(e.leg, e.target, LegState.DIALLED, at, e.trunk)
 
 
 def _leg_to(state: LegState) -> Callable[[LiveState, ev.LegRinging | ev.LegAnswered, float], None]:
@@ -347,8 +353,75 @@ def _control_started(s: LiveState, e: ev.ControlStarted, at: float) -> None:
     s.control_started = (at, e)
 
 
+# --- trunks ---------------------------------------------------------------------------------------------------
+
+
+def _trunk_started(s: LiveState, e: ev.TrunkStarted, _at: float) -> None:
+    """What was so before holds until it is told otherwise; of targets that are no more, and of registration, nothing is
+    known."""
+    before = s.trunks.get(e.trunk)
+    trunk = s.trunks[e.trunk] = LiveTrunk(tuple(e.targets), e.registers)
+    if before is not None:
+        trunk.down_since = before.down_since
+        trunk.targets_down = {target: at for target, at in before.targets_down.items() if target in e.targets}
+    for target in before.targets_down.keys() - trunk.targets_down.keys() if before else ():
+        s.open_incidents.pop(("trunk_target_down", f"{e.trunk} {target}"), None)
+    if not e.registers:
+        s.open_incidents.pop(("trunk_unregistered", e.trunk), None)
+
+
+def _trunk_removed(s: LiveState, e: ev.TrunkRemoved, _at: float) -> None:
+    s.trunks.pop(e.trunk, None)
+    for kind, subject in list(s.open_incidents):
+        if subject.partition(" ")[0] == e.trunk and kind.startswith("trunk_"):
+            del s.open_incidents[kind, subject]
+
+
+def _target_down(s: LiveState, e: ev.TrunkTargetDown, at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.targets_down.setdefault(e.target, at)
+    s.open_incidents.setdefault(("trunk_target_down", f"{e.trunk} {e.target}"), Incident(at, e.why))
+
+
+def _target_up(s: LiveState, e: ev.TrunkTargetUp, _at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.targets_down.pop(e.target, None)
+    s.open_incidents.pop(("trunk_target_down", f"{e.trunk} {e.target}"), None)
+
+
+def _trunk_down(s: LiveState, e: ev.TrunkDown, at: float) -> None:
+    trunk = s.trunks.get(e.trunk)
+    if trunk is not None and trunk.down_since is None:
+        trunk.down_since = at
+    s.open_incidents.setdefault(("trunk_down", e.trunk), Incident(at, e.why))
+
+
+def _trunk_up(s: LiveState, e: ev.TrunkUp, _at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.down_since = None
+    s.open_incidents.pop(("trunk_down", e.trunk), None)
+
+
+def _trunk_registered(s: LiveState, e: ev.TrunkRegistered, _at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.registered = True
+    s.open_incidents.pop(("trunk_unregistered", e.trunk), None)
+
+
+def _registration_failed(s: LiveState, e: ev.TrunkRegistrationFailed, at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.registered = False
+    s.open_incidents.setdefault(("trunk_unregistered", e.trunk), Incident(at, e.why))
+
+
+def _trunk_unregistered(s: LiveState, e: ev.TrunkUnregistered, _at: float) -> None:
+    if trunk := s.trunks.get(e.trunk):
+        trunk.registered = False
+    s.open_incidents.pop(("trunk_unregistered", e.trunk), None)
+
+
 _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
-    {ev.ProcessExited, ev.FlowFailed, ev.RtpTimedOut, ev.AuthenticationFailed, ev.ControlStarted}
+    {ev.ProcessExited, ev.FlowFailed, ev.RtpTimedOut, ev.AuthenticationFailed, ev.ControlStarted, ev.TrunkDown}
 )
 
 _Step = Callable[[LiveState, Any, float], None]
@@ -388,6 +461,15 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.CallFlowedOut: _flowed_out,
         ev.CallReleased: _released,
         ev.AgentStateChanged: _agent_changed,
+        ev.TrunkStarted: _trunk_started,
+        ev.TrunkRemoved: _trunk_removed,
+        ev.TrunkTargetDown: _target_down,
+        ev.TrunkTargetUp: _target_up,
+        ev.TrunkDown: _trunk_down,
+        ev.TrunkUp: _trunk_up,
+        ev.TrunkRegistered: _trunk_registered,
+        ev.TrunkRegistrationFailed: _registration_failed,
+        ev.TrunkUnregistered: _trunk_unregistered,
         ev.ProcessStarted: _process_started,
         ev.ProcessExited: _process_exited,
         ev.SipReported: _sip_reported,

@@ -36,6 +36,8 @@ class LiveLeg:
     target: str
     state: LegState
     since: float
+    trunk: str = ""
+    """"" for a phone of ours."""
 
 
 @dataclass(slots=True)
@@ -143,3 +145,24 @@ class RecordingTotals:
     stopped: int = 0
     seconds: float = 0.0
     lost_frames: int = 0
+
+
+@dataclass(slots=True)
+class LiveTrunk:
+    """A trunk that calls can go out by. Times are UTC seconds."""
+
+    targets: tuple[str, ...]
+    registers: bool
+    down_since: float | None = None
+    """None: it is up."""
+    targets_down: dict[str, float] = field(default_factory=dict)
+    """Target -> since when."""
+    registered: bool = False
+
+
+@dataclass(slots=True)
+class Incident:
+    """A fault that lasts."""
+
+    since: float
+    what: str

@@ -5,7 +5,7 @@ state is `Open`: the intervals that have begun and not ended. It is found again 
 store.py), so the ledger may stop between any two records.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -37,6 +37,8 @@ class Open:
     """Call -> flow step."""
     agents: dict[str, int] = field(default_factory=dict)
     phones: dict[tuple[str, str], int] = field(default_factory=dict)
+    incidents: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    """(kind, subject) of a fault that lasts -> (incident, since when)."""
     control_up: bool = False
 
 
@@ -274,6 +276,52 @@ def _control_stopped(o: Open, _b: Values, _seq: int, _at: float) -> list[Write]:
     return []
 
 
+def _fault(kind: str, subject: str, what: str) -> "_Step":
+    """A fault that lasts begins, unless it has begun already. subject, what: formats of the event's fields."""
+
+    def step(o: Open, b: Values, seq: int, at: float) -> list[Write]:
+        whom = subject.format_map(b)
+        if (kind, whom) in o.incidents:
+            return []
+        o.incidents[kind, whom] = (seq, at)
+        row = {"at": at, "kind": kind, "call": None, "what": what.format_map(b), "subject": whom}
+        return [Write("incidents", seq, row)]
+
+    return step
+
+
+def _mended(kind: str, subject: str) -> "_Step":
+    def step(o: Open, b: Values, _seq: int, at: float) -> list[Write]:
+        return _close_incidents(o, [(kind, subject.format_map(b))], at)
+
+    return step
+
+
+def _close_incidents(o: Open, which: Iterable[tuple[str, str]], at: float) -> list[Write]:
+    writes = []
+    for key in which:
+        began = o.incidents.pop(key, None)
+        if began is not None:
+            writes.append(Write("incidents", began[0], {"ended_at": at, "lasted": at - began[1]}))
+    return writes
+
+
+def _trunk_started(o: Open, b: Values, _seq: int, at: float) -> list[Write]:
+    """Faults of targets, and of a registration, that the trunk has no more."""
+    there = {f"{b['trunk']} {target}" for target in b["targets"]} | {b["trunk"]}
+    gone = [key for key in _of_trunk(o, b["trunk"]) if key[1] not in there]
+    gone += [] if b["registers"] else [("trunk_unregistered", b["trunk"])]
+    return _close_incidents(o, gone, at)
+
+
+def _trunk_removed(o: Open, b: Values, _seq: int, at: float) -> list[Write]:
+    return _close_incidents(o, _of_trunk(o, b["trunk"]), at)
+
+
+def _of_trunk(o: Open, trunk: str) -> list[tuple[str, str]]:
+    return [(kind, subject) for kind, subject in o.incidents if subject.partition(" ")[0] == trunk]
+
+
 _Step = Callable[[Open, Values, int, float], list[Write]]
 _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
     {
@@ -308,6 +356,15 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "ProcessExited": _incident("process_exited", "{process} (pid {pid}): {status} after {up_for:.0f} s"),
         "FlowFailed": _incident("flow_failed", "flow {flow}, node {node}: {error}"),
         "RtpTimedOut": _incident("rtp_timed_out", "leg {leg} sent no audio for {silent_for:.0f} s"),
+        "TrunkStarted": _trunk_started,
+        "TrunkRemoved": _trunk_removed,
+        "TrunkDown": _fault("trunk_down", "{trunk}", "no target is up: {why}"),
+        "TrunkUp": _mended("trunk_down", "{trunk}"),
+        "TrunkTargetDown": _fault("trunk_target_down", "{trunk} {target}", "{why}"),
+        "TrunkTargetUp": _mended("trunk_target_down", "{trunk} {target}"),
+        "TrunkRegistrationFailed": _fault("trunk_unregistered", "{trunk}", "{sip_status} {why}"),
+        "TrunkRegistered": _mended("trunk_unregistered", "{trunk}"),
+        "TrunkUnregistered": _mended("trunk_unregistered", "{trunk}"),
         "AuthenticationFailed": _incident("authentication_failed", "{count} times from {source} ({method})"),
     }
 )

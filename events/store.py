@@ -204,6 +204,9 @@ async def load_open(connection: AsyncConnection) -> Open:
     found.agents = {row.agent: row.interval for row in await connection.execute(working)}
     bound = select(phones.aor, phones.contact, phones.registration).where(phones.ended_at.is_(None))
     found.phones = {(row.aor, row.contact): row.registration for row in await connection.execute(bound)}
+    faults = tables.incidents.c
+    lasting = select(faults.kind, faults.subject, faults.incident, faults.at).where(tables.incident_open)
+    found.incidents = {(row.kind, row.subject): (row.incident, row.at) for row in await connection.execute(lasting)}
     log = tables.events.c
     last = select(func.max(log.seq)).where(log.type.in_(["ControlStarted", "ControlStopped"])).scalar_subquery()
     found.control_up = await connection.scalar(select(log.type).where(log.seq == last)) == "ControlStarted"

@@ -209,7 +209,12 @@ incidents = Table(
     Column("kind", Text),
     Column("call", Text),
     Column("what", Text),
+    Column("subject", Text, doc="whom a fault that lasts concerns: `carrier`, `carrier udp:192.0.2.1:5060`"),
+    Column("ended_at", Double, doc="of a fault that lasts"),
+    Column("lasted", Double),
 )
+incident_open = and_(incidents.c.subject.is_not(None), incidents.c.ended_at.is_(None))
+Index("incidents_open", incidents.c.subject, postgresql_where=incident_open, sqlite_where=incident_open)
 
 checkpoint = Table(
     "checkpoint",

@@ -142,6 +142,8 @@ class LegDialled(Event, frozen=True):
     leg: LegId
     target: str
     ring_for: float
+    trunk: str = ""
+    """"" for a phone of ours."""
 
 
 class LegRinging(Event, frozen=True):
@@ -521,3 +523,87 @@ class ControlReported(Event, frozen=True):
     """Longest time between a write and its fsync since the last report."""
     cpu_seconds: float
     memory_bytes: int
+
+
+# --- trunks -----------------------------------------------------------------------------------------------------
+
+
+class TrunkStarted(Event, frozen=True):
+    """At each start of control, for each trunk that calls can go out by: what there is to be watched from now."""
+
+    trunk: str
+    targets: list[str]
+    """`udp:192.0.2.1:5060`"""
+    registers: bool
+
+
+class TrunkRemoved(Event, frozen=True):
+    """The log has a trunk that the configuration has no more."""
+
+    trunk: str
+
+
+class TrunkTargetDown(Event, frozen=True):
+    """So many tries in a row failed; opens an incident. Calls go to the other targets."""
+
+    trunk: str
+    target: str
+    why: str
+
+
+class TrunkTargetUp(Event, frozen=True):
+    """Closes it."""
+
+    trunk: str
+    target: str
+    down_for: float
+
+
+class TrunkDown(Event, frozen=True):
+    """None of its targets is up: no call can go out. Opens an incident."""
+
+    trunk: str
+    why: str
+
+
+class TrunkUp(Event, frozen=True):
+    trunk: str
+    down_for: float
+
+
+class TrunkRegistered(Event, frozen=True):
+    """The operator knows where to reach us: for the first time, or again (a refresh is no event)."""
+
+    trunk: str
+    registrar: str
+    expires: float
+    failed_for: float
+    """Since the first failure before it; 0 when there was none. Closes that incident."""
+
+
+class TrunkRegistrationFailed(Event, frozen=True):
+    """The first in a row opens an incident."""
+
+    trunk: str
+    registrar: str
+    sip_status: int
+    """0: no answer."""
+    why: str
+    failures: int
+    """In a row."""
+    retry_in: float
+
+
+class TrunkUnregistered(Event, frozen=True):
+    """By our own wish, at an orderly stop."""
+
+    trunk: str
+
+
+class TrunkCallRefused(Event, frozen=True):
+    """A call of ours that no target was asked for: the trunk was down or full, or its rules refuse the number."""
+
+    call: CallId
+    trunk: str
+    number: str
+    why: str

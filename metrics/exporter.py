@@ -1,6 +1,7 @@
 """The folded log as Prometheus' text format, over a registry of its own."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
@@ -16,6 +17,7 @@ from metrics import names as n
 from metrics.fold import Fold
 from metrics.tally import Histogram, Tally
 
+INCIDENT_KINDS = ("trunk_down", "trunk_target_down", "trunk_unregistered")
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -66,6 +68,23 @@ def gauges(tally: Tally, live: LiveState, now: float) -> None:
     tally.replace(n.QUEUE_OLDEST, {(name,): queue.longest_wait(now) for name, queue in live.queues.items()})
     tally.replace(n.PROCESS_RUNNING, {(name,): float(process.up) for name, process in live.processes.items()})
     tally.set(n.PHONES, to=len(live.phones))
+    _trunks(tally, live)
+
+
+def _trunks(tally: Tally, live: LiveState) -> None:
+    trunks = live.trunks.items()
+    tally.replace(n.TRUNK_UP, {(name,): float(trunk.down_since is None) for name, trunk in trunks})
+    targets = [(name, target, target not in trunk.targets_down) for name, trunk in trunks for target in trunk.targets]
+    tally.replace(n.TRUNK_TARGET_UP, {(name, target): float(up) for name, target, up in targets})
+    tally.replace(n.TRUNK_REGISTERED, {(name,): float(trunk.registered) for name, trunk in trunks if trunk.registers})
+    calls: Counter[tuple[str, ...]] = Counter()
+    for call in live.calls.values():
+        calls.update([(call.trunk, "in")] if call.trunk else [])
+        calls.update((leg.trunk, "out") for leg in call.legs.values() if leg.trunk)
+    empty = {(name, way): 0.0 for name, _ in trunks for way in ("in", "out")}
+    tally.replace(n.TRUNK_CALLS, empty | {key: float(count) for key, count in calls.items()})
+    kinds = Counter(kind for kind, _ in live.open_incidents)
+    tally.replace(n.INCIDENTS_OPEN, {(kind,): float(kinds[kind]) for kind in INCIDENT_KINDS})
 
 
 def family(metric: n.Metric, tally: Tally) -> Family:

@@ -16,6 +16,7 @@ METHODS = frozenset(
 )
 CODECS = frozenset(("PCMU", "PCMA"))
 VIAS = frozenset(("rfc4733", "info", "inband"))
+REFUSALS = frozenset(("down", "number not allowed", "too many calls", "too many calls a second"))
 MEDIA_COUNTERS = (
     (n.MEDIA_PACKETS, ("received",), "packets_received"),
     (n.MEDIA_PACKETS, ("sent",), "packets_sent"),
@@ -76,6 +77,9 @@ class Fold:
             e.ControlStarted: self._control_started,
             e.ProcessStarted: lambda x: self.tally.add(n.PROCESS_STARTS, x.process),
             e.ProcessExited: self._process_exited,
+            e.TrunkUp: lambda x: self.tally.add(n.TRUNK_DOWN_SECONDS, x.trunk, by=max(x.down_for, 0.0)),
+            e.TrunkRegistrationFailed: lambda x: self.tally.add(n.TRUNK_REGISTRATION_FAILURES, x.trunk),
+            e.TrunkCallRefused: lambda x: self.tally.add(n.TRUNK_REFUSED, x.trunk, _known(x.why, REFUSALS)),
             Unknown: lambda _: self.tally.add(n.EVENTS_UNKNOWN),
         }
 

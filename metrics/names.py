@@ -53,7 +53,7 @@ CALLS_REFUSED = Metric(
 )
 CALL_SECONDS = Metric("callwright_call_duration_seconds", _H, "From arrival to end.", ("outcome",), CALL_BUCKETS)
 ANSWER_SECONDS = Metric("callwright_call_answer_seconds", _H, "From arrival to our 200 OK.", (), ANSWER_BUCKETS)
-LEGS_DIALLED = Metric("callwright_legs_dialled_total", _C, "INVITEs sent to phones.")
+LEGS_DIALLED = Metric("callwright_legs_dialled_total", _C, "Legs that we dialled, to phones and through trunks.")
 LEGS_ENDED = Metric("callwright_legs_ended_total", _C, "Legs that ended, by who ended them.", ("ended_by",))
 DIGITS = Metric("callwright_digits_total", _C, "Keys pressed, by the way they came: rfc4733, info or inband.", ("via",))
 
@@ -95,6 +95,27 @@ PHONES = Metric("callwright_phones_registered", _G, "Registered phones (bindings
 AUTH_FAILURES = Metric(
     "callwright_sip_authentication_failures_total", _C, "Wrong passwords and unknown users.", ("method",)
 )
+
+# --- trunks
+TRUNK_UP = Metric("callwright_trunk_up", _G, "1 while calls can go out by it: a target is up.", ("trunk",))
+TRUNK_TARGET_UP = Metric("callwright_trunk_target_up", _G, "1 while this target of it is up.", ("trunk", "target"))
+TRUNK_REGISTERED = Metric(
+    "callwright_trunk_registered", _G, "1 while the operator knows us; only trunks that register.", ("trunk",)
+)
+TRUNK_CALLS = Metric("callwright_trunk_calls", _G, "Calls now, in or out.", ("trunk", "direction"))
+TRUNK_DOWN_SECONDS = Metric(
+    "callwright_trunk_down_seconds_total", _C, "Time that it was down, told at the end.", ("trunk",)
+)
+TRUNK_REGISTRATION_FAILURES = Metric(
+    "callwright_trunk_registration_failures_total", _C, "REGISTER attempts that failed.", ("trunk",)
+)
+TRUNK_REFUSED = Metric(
+    "callwright_trunk_calls_refused_total",
+    _C,
+    "Calls that we did not send out: down, full, or the number not allowed.",
+    ("trunk", "why"),
+)
+INCIDENTS_OPEN = Metric("callwright_incidents_open", _G, "Faults that last, by kind.", ("kind",))
 
 # --- SIP
 SIP_REQUESTS = Metric("callwright_sip_requests_received_total", _C, "Requests received, by method.", ("method",))

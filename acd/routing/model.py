@@ -76,8 +76,12 @@ class AgentProfile:
     """An agent as configured."""
 
     name: AgentName
-    aor: str
-    """User part of the address that the agent's phone registers: `8001`."""
+    aor: str = ""
+    """User part of the address that the agent's phone registers: `8001`; "": the agent has none."""
+    phone: str = ""
+    """Number of an ordinary telephone (E.164), rung when no phone of `aor` is registered; "": none."""
+    trunks: tuple[str, ...] = ()
+    """Through which that is called, best first."""
     display: str = ""
     skills: Mapping[str, int] = field(default_factory=dict)
     """Skill -> level 1…10."""

@@ -89,10 +89,15 @@ def _staff(original: Site, section: dict[str, Any], wanted: int | None) -> tuple
     entries = section.get("agents", {})
     for entry in entries.values():
         entry.pop("wrap_up", None)
+    for name, agent in original.agents.items():
+        entries[name].pop("phone", None)  # nobody's telephone rings for a demo
+        entries[name].pop("trunks", None)
+        if agent.user is None:
+            del entries[name]
     playable = {name: agent for name, agent in original.agents.items() if agent.password is not None}
     if not playable:
         raise CannotStart("config/agents.yaml has no agent with a 'password': the demo cannot play any")
-    desks = [Desk(name, agent.user, _secret(original, name)) for name, agent in playable.items()]
+    desks = [Desk(name, agent.user or "", _secret(original, name)) for name, agent in playable.items()]
     users = {agent.user for agent in original.agents.values()}
     free = (user for user in map(str, itertools.count(8001)) if user not in users)
     models = itertools.cycle([entries[name] for name in playable])
@@ -116,6 +121,10 @@ def _secret(original: Site, name: str) -> str:
 
 def _trust_loopback(original: Site, section: dict[str, Any]) -> None:
     """The simulated callers come from 127.0.0.1 without a password."""
+    for name, trunk in list(section.get("trunks", {}).items()):
+        trunk.pop("outbound", None)  # nor does it register with an operator
+        if not trunk.get("networks") and "inbound" not in trunk:
+            del section["trunks"][name]
     here = ip_address("127.0.0.1")
     if not any(here in network for trunk in original.trunks.values() for network in trunk.networks):
         section.setdefault("trunks", {})["demo"] = {"networks": ["127.0.0.1/32"]}

@@ -183,6 +183,16 @@ def strongest(challenges: Sequence[str]) -> str | None:
     return None
 
 
+def realm_of(challenge: str) -> str:
+    """The realm that a challenge names; "" for none."""
+    return _params(challenge).get("realm", "")
+
+
+def is_stale(challenge: str) -> bool:
+    """The credentials were right, only the nonce was too old (RFC 7616 §3.3)."""
+    return _params(challenge).get("stale", "").lower() == "true"
+
+
 def _params(value: str) -> dict[str, str]:
     """`Digest a=b, c="d"` as a dict of unquoted values; {} when it is no Digest or has a fault or a name twice."""
     scheme, _, rest = value.strip().partition(" ")

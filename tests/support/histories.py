@@ -24,6 +24,8 @@ _FEW: dict[str, list[str]] = {
     "contact": ["sip:x", "sip:y"],
     "process": ["control", "media0"],
     "name": ["language", "choice"],
+    "trunk": ["north", "south"],
+    "target": ["udp:192.0.2.1:5060", "tcp:192.0.2.2:5060"],
 }
 
 
@@ -39,6 +41,8 @@ def _values(name: str, kind: Any) -> st.SearchStrategy[Any]:
         return st.floats(0, 1e6)
     if kind is bool:
         return st.booleans()
+    if "list" in str(kind):
+        return st.lists(st.sampled_from(_FEW["target"]) | st.text(max_size=8), max_size=2)
     if "dict" in str(kind):
         return st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)
     return st.text(max_size=8) | st.sampled_from(["", "\0", "\udc80", "x" * 1500, 'a"\n\\'])

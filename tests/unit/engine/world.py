@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
 from structlog.testing import capture_logs
 
-from engine.admission import Admission, Trunk
+from engine.admission import Admission
 from engine.authentication import Authenticator
 from engine.line import LineSettings
 from engine.media.plane import MediaEvent, Plane
@@ -20,6 +20,10 @@ from engine.sip.digest import Nonces
 from engine.sip.flow import Flow
 from engine.sip.message import Headers, Request
 from engine.sip.registrar import Registrar
+from engine.trunks.limits import Limits
+from engine.trunks.model import Trunk
+from engine.trunks.pool import TrunkPool
+from engine.trunks.resolver import Resolver
 from engine.ua import Parts, UaSettings, UserAgent
 from events.types import CallArrived, CallEnded, Event, LegDialled, LegEnded, RecordingStarted, RecordingStopped
 from kernel.clock import Clock
@@ -41,7 +45,7 @@ SETTLED = 70.0
 class World:
     """apps: dialled number -> application."""
 
-    def __init__(self, **apps: App) -> None:
+    def __init__(self, *trunks: Trunk, secrets: Mapping[str, Mapping[str, str]] | None = None, **apps: App) -> None:
         loop = asyncio.get_running_loop()
         self.now = loop.time
         self.apps = {name.removeprefix("n"): app for name, app in apps.items()}
@@ -53,9 +57,17 @@ class World:
         """Drop this datagram (either way)?"""
         self.unreachable: set[Flow] = set()
         self._sent_at = 0.0
+        self.trunks = [Trunk(name="t", networks=(ip_network("192.0.2.0/24"),)), *trunks]
+        self.limits = {it.name: Limits(it.max_calls, it.calls_per_second) for it in self.trunks}
+        self.trunk_changes: list[tuple[str, bool]] = []
+        self.pool = TrunkPool(
+            self.trunks, self.limits, lambda *change: self.trunk_changes.append(change), Resolver(self._lookup)
+        )
+        self.hosts: dict[str, list[str]] = {}
+        """Names that can be resolved."""
         ids = Ids(random.Random(1))
         clock = Clock(loop.time, 1_760_000_000.0)
-        authenticator = Authenticator(Nonces(b"k" * 32), "example.net", {}, self.events.append, ids.token)
+        authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
         self.registrar = Registrar()
         self.ua = UserAgent(
             UaSettings(line=LineSettings(domain="example.net"), music="hold.wav"),
@@ -66,13 +78,12 @@ class World:
                 emit=self.events.append,
                 outbox=Outbox(lambda: None, loop.call_soon),
                 send=self._send,
-                flow_to=lambda transport, remote: Flow("udp", OURS, remote, 0) if transport == "udp" else None,
+                flow_to=self._flow_to,
                 planes=self,
                 registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
-                admission=Admission(
-                    [Trunk(name="t", networks=(ip_network("192.0.2.0/24"),))], authenticator, frozenset(), "*"
-                ),
+                admission=Admission(self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits),
                 dialplan=self,
+                trunks=self.pool,
             ),
         )
         self._faults: list[dict[str, Any]] = []
@@ -85,6 +96,17 @@ class World:
 
     def route(self, dialled: str, phone: str) -> App | None:
         return self.apps.get(dialled)
+
+    async def _lookup(self, host: str) -> list[str]:
+        if host not in self.hosts:
+            raise OSError(f"no {host}")
+        return self.hosts[host]
+
+    def _flow_to(self, transport: str, remote: tuple[str, int], name: str = "") -> Flow | None:
+        """Over TCP: the connection of a phone that is there already."""
+        if transport == "udp":
+            return Flow("udp", OURS, remote, 0)
+        return next((flow for flow in self.phones if (flow.transport, flow.remote) == (transport, remote)), None)
 
     # --- who is there ---
 
@@ -170,7 +192,7 @@ class World:
             "lingering": line.lingering,
             "plane": self.plane.ports,
             "transactions": {name: count for name, count in zip("sc", self.ua._layer.open, strict=True) if count},
-            "taken": +self.ua._admission._calls,
+            "taken": {name: it.calls for name, it in self.limits.items() if it.calls},
             "tasks": asyncio.all_tasks() - {asyncio.current_task()},
         }
         assert not any(left.values()), {name: value for name, value in left.items() if value}

@@ -1,11 +1,12 @@
-"""The leg to a phone: sends an INVITE (UAC, RFC 3261 §13.2)."""
+"""A leg that we dial, to a phone of ours or through a trunk: sends an INVITE (UAC, RFC 3261 §13.2)."""
 
 import asyncio
 
 import structlog
 
+from engine.destination import Destination
 from engine.leg import SDP_TYPE, SipLeg
-from engine.line import ALLOW, SERVER, Line, ResponseHandler, address
+from engine.line import ALLOW, SERVER, Line, ResponseHandler
 from engine.media.plane import Plane, PlaneError
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
@@ -13,8 +14,8 @@ from engine.sip.dialog import Dialog, uac_dialog
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import Heard
 from engine.sip.message import Headers, Request, Response
-from engine.sip.registrar import Binding
 from engine.sip.transactions import ClientKey
+from engine.trunks.credentials import Answer, Credentials
 from events.types import EndedBy, LegAnswered, LegDialled, LegRinging
 from kernel.ids import CallId, LegId
 
@@ -26,20 +27,35 @@ LINGER = 33.0
 """Seconds after a 2xx in which it may come again (64*T1 and a little)."""
 
 
-class PhoneLeg(SipLeg):
-    """binding: where the phone registered. `outcome` gets the final SIP status: 200 when it answered."""
+class OutboundLeg(SipLeg):
+    """`outcome` gets the final SIP status: 200 when it answered. `heard` is done with the first word from there, or
+    when none will come. Await neither bare (see `SipLeg.ended`)."""
 
-    def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, binding: Binding) -> None:
-        super().__init__(line, plane, call, leg_id, line.flow_of_binding(binding), EndedBy.AGENT)
-        self._binding = binding
+    def __init__(self, line: Line, plane: Plane, call: CallId, leg_id: LegId, destination: Destination) -> None:
+        super().__init__(
+            line,
+            plane,
+            call,
+            leg_id,
+            destination.flow,
+            EndedBy.AGENT,
+            destination.profile,
+        )
+        self._destination = destination
         self.known = False
-        self._sips = binding.contact.scheme == "sips"
-        self.outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[int] = loop.create_future()
+        self.heard: asyncio.Future[None] = loop.create_future()
+        self.rung = False
+        """180, or 183 with a description: a telephone rings, or says why it does not."""
+        self.lost = ""
+        """Why there was no final answer at all: timeout | transport."""
+        self.refusal: Response | None = None
+        """The final answer, when it was not 2xx."""
         self._invite: Request | None = None
         self._key: ClientKey | None = None
         self._sent_at = 0.0
-        self._heard = False
-        self._ringing = False
+        self._proofs = 0  # challenges answered
         self._forks: dict[str, bytes] = {}  # To tag of another phone that answered too -> our ACK
 
     @property
@@ -47,47 +63,53 @@ class PhoneLeg(SipLeg):
         """It answered, and has not hung up since."""
         return self.answered and not self.ended.done()
 
-    async def invite(self, caller: str, display: str, ring_for: float, first: str) -> None:
+    async def invite(self, ring_for: float, first: str) -> None:
         """Send the INVITE. first: the codec to offer first, so that nothing need be transcoded.
 
-        Without a port for it the leg ends, as if the phone had refused with 500."""
+        Without a port for it the leg ends, as if it had been refused with 500."""
         self.stream.prefer(first)
         try:
             await self._open_media()
         except PlaneError as error:
-            log.warning("no port for a phone", leg=self._id, error=str(error))
+            log.warning("no port for a leg", leg=self._id, error=str(error))
             self.sip_status = 500
             self.finish(EndedBy.SYSTEM, "media")
         if self.ended.done():
             return
-        target = str(self._binding.contact._replace(headers=""))  # §19.1.1: no headers in a Request-URI
-        self._invite = self._request(target, caller, display)
+        target = self._destination.uri
         self._sent_at = self.line.clock.monotonic()
         self.known = True
-        self.line.emit(LegDialled(call=self.call, leg=self._id, target=target, ring_for=ring_for))
-        self._key = self.line.send_request(self._invite, self._flow, self)
-        self.usage.sent(self._key, self._invite)
+        self.line.emit(
+            LegDialled(call=self.call, leg=self._id, target=target, ring_for=ring_for, trunk=self._destination.trunk)
+        )
+        self._send(self._request(self.line.ids.token(100), self.stream.offer()))
 
-    def _request(self, target: str, caller: str, display: str) -> Request:
-        domain = self.line.settings.domain
-        items = [("Route", route) for route in self._binding.path]
+    def _send(self, invite: Request) -> None:
+        self._invite = invite
+        self._key = self.line.send_request(invite, self._flow, self)
+        self.usage.sent(self._key, invite)
+
+    def _request(self, call_id: str, offer: bytes, number: int = 1) -> Request:
+        to = self._destination
+        items = [("Route", route) for route in to.routes]
         items += [
             ("Max-Forwards", "70"),
-            ("From", f"{address(caller or 'anonymous', domain, display)};tag={self._tag}"),
-            ("To", address(self._binding.aor, domain)),
-            ("Call-ID", self.line.ids.token(100)),
-            ("CSeq", "1 INVITE"),
-            ("Contact", self.line.contact(self._flow, secure=self._sips)),
+            ("From", f"{to.from_};tag={self._tag}"),
+            ("To", to.to),
+            ("Call-ID", call_id),
+            ("CSeq", f"{number} INVITE"),
+            ("Contact", self.line.contact(self._flow, secure=to.sips)),
+            *to.headers,
             ("Allow", ALLOW),
             ("User-Agent", SERVER),
             ("Content-Type", SDP_TYPE),
         ]
-        return Request("INVITE", target, Headers.of(items), self.stream.offer())
+        return Request("INVITE", to.uri, Headers.of(items), offer)
 
     # --- ResponseHandler ------------------------------------------------------------------------------------------
 
     def response(self, key: ClientKey, response: Response) -> None:
-        self._heard = True
+        self._has_heard()
         if self._is_other_fork(response):
             self._end_fork(response)
             return
@@ -105,7 +127,9 @@ class PhoneLeg(SipLeg):
                 self.line.pump()
             case Heard.REFUSED:
                 self.line.clients.pop(key, None)
-                self._refused(response.status)
+                if not self._prove(response):
+                    self.refusal = response
+                    self._refused(response.status)
             case _:
                 pass
         self._arm()
@@ -113,25 +137,60 @@ class PhoneLeg(SipLeg):
     def failed(self, key: ClientKey, why: str) -> None:
         self.line.clients.pop(key, None)
         if self.usage.failed(key) is not Heard.STRAY:
+            self.lost = why
             self._refused(408 if why == "timeout" else 503)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def finish(self, by: EndedBy, reason: str) -> None:
         super().finish(by, reason)
+        self._has_heard()
         if not self.outcome.done():
             self.outcome.set_result(self.sip_status or 487)
 
     def _cancel(self) -> None:
         if self._key is not None:
-            self.sip_status = 487 if self._heard else 408  # not a word from it: nothing is there
+            self.sip_status = 487 if self.heard.done() else 408  # not a word from it: nothing is there
             self.line.layer.cancel(self._key, self.line.clock.monotonic())
             self.line.pump()
 
+    def _has_heard(self) -> None:
+        if not self.heard.done():
+            self.heard.set_result(None)
+
+    def _bye(self) -> None:
+        """An operator may ask for proof of this too, and goes on charging when it gets none."""
+        credentials = self._destination.credentials
+        if credentials is None or self.dialog is None:
+            super()._bye()
+        else:
+            self.send_in_dialog("BYE", _Farewell(self, credentials, self.dialog))
+
     def _provisional(self, response: Response) -> None:
-        if response.status > 100 and not self._ringing and not self.ended.done():
-            self._ringing = True
+        """180 rings; so does a 183 with a description: what it brings is the tone or the announcement of a network that
+        has found the telephone. A bare 183, 181 or 182 only says that somebody is at work (RFC 3261 §21.1)."""
+        rings = response.status == 180 or (response.status > 100 and bool(response.body))
+        if rings and not self.rung and not self.ended.done():
+            self.rung = True
             self.line.emit(LegRinging(call=self.call, leg=self._id, sip_status=response.status))
+
+    def _prove(self, response: Response) -> bool:
+        """Send the INVITE again with credentials, when this is a challenge for them (RFC 3261 §22.2): once, and once
+        more when all that was wrong with them was an old nonce."""
+        credentials, invite = self._destination.credentials, self._invite
+        if response.status not in (401, 407) or credentials is None or invite is None or self.ended.done():
+            return False
+        found = credentials.answer(response, "INVITE", invite.uri, self.line.ids.token())
+        if not isinstance(found, Answer):
+            log.warning("challenge not answered", leg=self._id, why=found)
+            return False
+        if self._proofs > (1 if found.stale else 0):
+            return False
+        self._proofs += 1
+        again = self._request(invite.call_id, invite.body, invite.cseq.number + 1)
+        again.headers.add(found.header, found.value)
+        self._send(again)
+        return True
 
     def _answered(self, key: ClientKey, response: Response) -> None:
         if not self._acknowledge(key, response):
@@ -162,7 +221,7 @@ class PhoneLeg(SipLeg):
         return usable
 
     def _send_ack(self, dialog: Dialog, response: Response) -> bytes:
-        ack = dialog.ack(response)
+        ack = dialog.ack(response, self._invite)
         flow = self.line.flow_of(dialog, self._flow)
         data = self.line.layer.ack(ack, flow, self.line.sent_by(flow))
         self.line.pump()
@@ -188,6 +247,22 @@ class PhoneLeg(SipLeg):
     def _refused(self, status: int) -> None:
         self.sip_status = status
         self.finish(EndedBy.AGENT, f"sip_{status}")
+
+
+class _Farewell(ResponseHandler):
+    """The answer to our BYE: a challenge is answered once."""
+
+    def __init__(self, leg: OutboundLeg, credentials: Credentials, dialog: Dialog) -> None:
+        self._leg = leg
+        self._credentials = credentials
+        self._dialog = dialog
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        if response.status in (401, 407):
+            token = self._leg.line.ids.token()
+            found = self._credentials.answer(response, "BYE", self._dialog.remote_target, token)
+            if isinstance(found, Answer):
+                self._leg.send_in_dialog("BYE", ResponseHandler(), more=((found.header, found.value),))
 
 
 def _dialog(invite: Request, response: Response) -> tuple[Dialog, bool]:

@@ -1,0 +1,76 @@
+"""All trunks that calls can go out by."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.call import Dial, Dialled, DialOutcome
+from engine.line import Line
+from engine.trunks.dialling import Dialling, MakeLeg
+from engine.trunks.limits import Limits
+from engine.trunks.model import Trunk
+from engine.trunks.resolver import Resolver
+from engine.trunks.trunk import Before, TrunkAtWork
+from events.types import TrunkRemoved
+from kernel.ids import CallId
+
+RESOLVE_EVERY = 60.0
+"""Seconds between two looks at the addresses of targets given by name; RESOLVE_SOON while one is unknown."""
+RESOLVE_SOON = 5.0
+
+
+class TrunkPool:
+    """`start` it once calls can be sent, `stop` it once. Before and after, it has no trunk to dial through.
+
+    limits: by name, shared with those who admit calls. changed: (trunk, up) at the start and whenever it changes."""
+
+    def __init__(
+        self,
+        trunks: Sequence[Trunk],
+        limits: Mapping[str, Limits],
+        changed: Callable[[str, bool], None],
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._trunks = [trunk for trunk in trunks if trunk.outbound is not None]
+        self._limits = limits
+        self._changed = changed
+        self._resolver = resolver or Resolver()
+        self._working: dict[str, TrunkAtWork] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self, line: Line, before: Mapping[str, Before]) -> None:
+        """before: what the log says of each trunk that it knows. Targets given by name are looked up first; that may
+        take seconds, and nobody waits for it."""
+        for name in sorted(before.keys() - {trunk.name for trunk in self._trunks}):
+            line.emit(TrunkRemoved(trunk=name))
+        if self._trunks:
+            self._running = asyncio.get_running_loop().create_task(self._run(line, before))
+
+    async def stop(self) -> None:
+        """Take registrations back; no more OPTIONS."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait((self._running,))
+        working, self._working = list(self._working.values()), {}
+        await asyncio.gather(*(work.stop() for work in working))
+
+    async def dial(self, call: CallId, order: Dial, caller: str, first_codec: str, make_leg: MakeLeg) -> Dialled:
+        """Ring `order.number` through `order.trunks`, in their order."""
+        trunks = [self._working[name] for name in order.trunks if name in self._working]
+        if not trunks:
+            return Dialled(DialOutcome.UNREACHABLE, None, 503, 0.0)
+        return await Dialling(call, order, caller, first_codec, make_leg).through(trunks)
+
+    def _hosts(self) -> list[str]:
+        return [target.host for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
+
+    async def _run(self, line: Line, before: Mapping[str, Before]) -> None:
+        known = await self._resolver.refresh(self._hosts())
+        for trunk in self._trunks:
+            assert trunk.outbound is not None
+            limits = self._limits[trunk.name]
+            work = TrunkAtWork(trunk, trunk.outbound, limits, line, self._resolver, self._changed)
+            self._working[trunk.name] = work
+            work.start(before.get(trunk.name, Before()))
+        while True:
+            await asyncio.sleep(RESOLVE_EVERY if known else RESOLVE_SOON)
+            known = await self._resolver.refresh(self._hosts())

@@ -1,0 +1,230 @@
+"""One trunk at work: the health of its targets, and the one timer for them and its registration. What to do is decided
+by breaker.py; this carries it out.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.line import SERVER, Line, ResponseHandler
+from engine.sip.flow import Flow
+from engine.sip.message import Headers, Request, Response
+from engine.sip.transactions import ClientKey
+from engine.trunks.breaker import Breaker, Down, Up
+from engine.trunks.identity import shown
+from engine.trunks.limits import Limits
+from engine.trunks.model import Outbound, Trunk
+from engine.trunks.registration import Registration
+from engine.trunks.resolver import Resolver
+from engine.trunks.targets import Target, in_order
+from engine.trunks.words import WHY_MAX, retry_after_of, target_uri
+from events.types import TrunkDown, TrunkStarted, TrunkTargetDown, TrunkTargetUp, TrunkUp
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the log says of a trunk when we start. Seconds since each began."""
+
+    down_for: float | None = None
+    targets: tuple[tuple[str, float], ...] = ()
+    """Targets that are down."""
+
+
+class TrunkAtWork:
+    """changed: (name, has a target that is up); called when that changes, and at the start."""
+
+    def __init__(
+        self,
+        trunk: Trunk,
+        outbound: Outbound,
+        limits: Limits,
+        line: Line,
+        resolver: Resolver,
+        changed: Callable[[str, bool], None],
+    ) -> None:
+        self.trunk = trunk
+        self.outbound = outbound
+        self.limits = limits
+        self.line = line
+        self._resolver = resolver
+        self._changed = changed
+        self._breakers: dict[Target, Breaker] = {}
+        self._down_since: float | None = None
+        self._registration: Registration | None = None
+        if outbound.registering is not None and outbound.credentials is not None:
+            self._registration = Registration(self, outbound.registering, outbound.credentials)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        return self.trunk.name
+
+    @property
+    def up(self) -> bool:
+        return self._down_since is None
+
+    def start(self, before: Before) -> None:
+        """From now on it is watched."""
+        now, down = self._now(), dict(before.targets)
+        for target in self.outbound.targets:
+            since = now - down[str(target)] if str(target) in down else None
+            self._breakers[target] = Breaker(self.outbound.health, now, self.line.chance(), since)
+        self.line.emit(
+            TrunkStarted(
+                trunk=self.name,
+                targets=[str(target) for target in self.outbound.targets],
+                registers=self._registration is not None,
+            )
+        )
+        all_down = not any(breaker.up for breaker in self._breakers.values())
+        if before.down_for is not None:
+            self._down_since = now - before.down_for
+        if not all_down:
+            self._came_up(now)
+        elif self._down_since is None:
+            self._went_down("no target is up", now)
+        self._changed(self.name, self.up)
+        if self._registration is not None:
+            self._registration.start()
+        self.arm()
+
+    async def stop(self) -> None:
+        """Orderly: take our registration back, ask nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._breakers.clear()
+        if self._registration is not None:
+            await self._registration.stop()
+
+    # --- for calls ----------------------------------------------------------------------------------------------
+
+    def candidates(self) -> list[Target]:
+        """Targets that may have a call now, in the order to try them."""
+        now = self._now()
+        usable = [target for target, breaker in self._breakers.items() if breaker.usable(now)]
+        return in_order(usable, self.line.chance)
+
+    def flow(self, target: Target) -> Flow | None:
+        """Where to send; None when its name is not known yet, or nothing of ours reaches it."""
+        for host in self._resolver.addresses(target.host):
+            flow = self.line.flow_to(target.transport, (host, target.port), target.host)
+            if flow is not None:
+                return flow
+        return None
+
+    def addresses(self, target: Target) -> list[tuple[str, int]]:
+        """The target as a peer may name it."""
+        return [(host, target.port) for host in (target.host.lower(), *self._resolver.addresses(target.host))]
+
+    def registrar(self, attempt: int) -> Target:
+        """Each failure moves on to the next target; one that is down comes only when none is up."""
+        up = [target for target, breaker in self._breakers.items() if breaker.up]
+        order = sorted(up or self.outbound.targets, key=lambda target: target.priority)
+        return order[attempt % len(order)]
+
+    def answered(self, target: Target) -> None:
+        """A call through it was answered by something, be it with a refusal."""
+        breaker = self._breakers.get(target)
+        if breaker is not None:
+            self._health(target, [breaker.answered(self._now())])
+
+    def failed(self, target: Target, why: str, retry_after: float = 0.0) -> None:
+        """A call through it met silence, a dead connection or 503."""
+        breaker = self._breakers.get(target)
+        if breaker is not None:
+            self._health(target, [breaker.failed(self._now(), why, retry_after)])
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self.line.clock.monotonic()
+
+    def arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadlines = [breaker.deadline for breaker in self._breakers.values()]
+        if self._registration is not None:
+            deadlines.append(self._registration.deadline)
+        times = [at for at in deadlines if at is not None]
+        if times:
+            self._timer = asyncio.get_running_loop().call_at(min(times), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._now()
+        for target, breaker in list(self._breakers.items()):
+            for due in breaker.tick(now):
+                if isinstance(due, Down):
+                    self._health(target, [due])
+                else:
+                    self._probe(target)
+        if self._registration is not None:
+            self._registration.tick()
+        self.arm()
+
+    # --- health ---------------------------------------------------------------------------------------------------
+
+    def _probe(self, target: Target) -> None:
+        flow = self.flow(target)
+        if flow is None:
+            self.failed(target, "no address")
+            return
+        uri = target_uri(target)
+        identity = self.outbound.identity
+        items = [
+            ("Max-Forwards", "70"),
+            ("From", f"{shown(identity, identity.number).from_};tag={self.line.ids.token()}"),
+            ("To", f"<{uri}>"),
+            ("Call-ID", self.line.ids.token(100)),
+            ("CSeq", "1 OPTIONS"),
+            ("Contact", self.line.contact(flow)),
+            ("Accept", "application/sdp"),
+            ("User-Agent", SERVER),
+        ]
+        self.line.send_request(Request("OPTIONS", uri, Headers.of(items), b""), flow, _Probe(self, target))
+
+    def _health(self, target: Target, changes: Sequence[Up | Down | None]) -> None:
+        now = self._now()
+        for change in changes:
+            match change:
+                case Up():
+                    self.line.emit(
+                        TrunkTargetUp(trunk=self.name, target=str(target), down_for=round(change.down_for, 3))
+                    )
+                    self._came_up(now)
+                case Down():
+                    self.line.emit(TrunkTargetDown(trunk=self.name, target=str(target), why=change.why[:WHY_MAX]))
+                    if not any(breaker.up for breaker in self._breakers.values()):
+                        self._went_down(change.why, now)
+        self.arm()
+
+    def _came_up(self, now: float) -> None:
+        if self._down_since is not None:
+            down_for, self._down_since = now - self._down_since, None
+            self.line.emit(TrunkUp(trunk=self.name, down_for=round(down_for, 3)))
+            self._changed(self.name, True)
+
+    def _went_down(self, why: str, now: float) -> None:
+        if self._down_since is None:
+            self._down_since = now
+            self.line.emit(TrunkDown(trunk=self.name, why=why[:WHY_MAX]))
+            self._changed(self.name, False)
+
+
+class _Probe(ResponseHandler):
+    """The answer to one OPTIONS."""
+
+    def __init__(self, trunk: TrunkAtWork, target: Target) -> None:
+        self._trunk = trunk
+        self._target = target
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        if response.status == 503:
+            self._trunk.failed(self._target, "503 to OPTIONS", retry_after_of(response))
+        elif response.status >= 200:
+            self._trunk.answered(self._target)
+
+    def failed(self, key: ClientKey, why: str) -> None:
+        if why == "transport":  # silence has been counted long before the transaction gives up
+            self._trunk.failed(self._target, "no connection")
