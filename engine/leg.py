@@ -1,5 +1,5 @@
 """A leg: one dialog and one media port. This file holds what the caller's and a phone's leg share: in-dialog requests,
-media, and the one way in which a leg ends. `caller_leg.py` answers an INVITE, `phone_leg.py` sends one.
+media, and the one way in which a leg ends. `caller_leg.py` answers an INVITE, `outbound_leg.py` sends one.
 """
 
 import asyncio

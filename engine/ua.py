@@ -16,7 +16,7 @@ from engine.caller_leg import CallerLeg
 from engine.destination import Destination, to_phone
 from engine.fork import best, ring
 from engine.leg import SipLeg
-from engine.line import FlowTo, ALLOW, SERVER, Line, LineSettings
+from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
 from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox

@@ -143,6 +143,7 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "CallAnswered": ("caller", "is answered after {waited:.1f} s, {codec}"),
         "CallEnded": ("", _ended),
         "LegDialled": ("{leg}", "rings {target} for up to {ring_for:.0f} s"),
+        "TrunkCallRefused": ("trunk {trunk}", "takes no call to {number}: {why}"),
         "LegRinging": ("{leg}", "says {sip_status}"),
         "LegAnswered": ("{leg}", "answers after {rang:.1f} s, {codec}"),
         "LegEnded": ("{leg}", "ends by {ended_by} ({reason}, SIP {sip_status}), {talked:.1f} s"),

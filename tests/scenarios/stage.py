@@ -151,12 +151,12 @@ class Stage:
         acd.close()
 
     def _ready(self, acd: AcdService, name: str) -> None:
-        acd.phone_registered(self.site.agents[name].user)
+        acd.phone_registered(self.site.agents[name].user or "")
         assert acd.agent_command(name, "ready", via="phone").ok
 
     async def _caller(self, script: CallerScript, interpreter: Interpreter) -> None:
         await asyncio.sleep(script.at)
-        phones = {self.site.agents[name].user: agent for name, agent in self.scenario.agents.items()}
+        phones = {self.site.agents[name].user or "": agent for name, agent in self.scenario.agents.items()}
         keys = {float(key) if key[0].isdigit() else key: value for key, value in script.press.items()}
         timed = {key: value[0] if isinstance(key, float) else value for key, value in keys.items()}
         caller = StageCaller(script.name, timed, phones, self, script.hang_up)

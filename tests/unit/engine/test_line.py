@@ -20,7 +20,7 @@ def flow(transport: str, port: int = 5060, host: str = "192.0.2.1") -> Flow:
 async def line(**settings: object) -> Line:
     found = World().ua.line
     found.settings = LineSettings(domain="example.net", **settings)  # type: ignore[arg-type]
-    found.flow_to = lambda transport, remote: None if transport == "ws" else Flow(transport, ("", 0), remote, 9)
+    found.flow_to = lambda transport, remote, name="": None if transport == "ws" else Flow(transport, ("", 0), remote, 9)
     found.alive = lambda it: it.connection != 7
     return found
 
