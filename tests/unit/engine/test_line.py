@@ -2,11 +2,12 @@
 
 import pytest
 
-from engine.admission import Admission, Trunk
+from engine.admission import Admission
 from engine.line import Line, LineSettings, wants_sips
 from engine.sip.dialog import Dialog
 from engine.sip.flow import Flow
 from engine.sip.message import Headers, Request
+from engine.trunks.model import Trunk
 from tests.support.virtual import run
 from tests.unit.engine.world import World
 
@@ -20,7 +21,9 @@ def flow(transport: str, port: int = 5060, host: str = "192.0.2.1") -> Flow:
 async def line(**settings: object) -> Line:
     found = World().ua.line
     found.settings = LineSettings(domain="example.net", **settings)  # type: ignore[arg-type]
-    found.flow_to = lambda transport, remote, name="": None if transport == "ws" else Flow(transport, ("", 0), remote, 9)
+    found.flow_to = lambda transport, remote, name="": (
+        None if transport == "ws" else Flow(transport, ("", 0), remote, 9)
+    )
     found.alive = lambda it: it.connection != 7
     return found
 
