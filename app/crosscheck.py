@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from app import sections
-from engine.sdp.crypto import SrtpPolicy
 from app.numbers import e164
+from engine.sdp.crypto import SrtpPolicy
 from ivr.check import Known, attributes, check_flow, circles
 from ivr.load import FlowDraft
 from ivr.prompts import PromptBook

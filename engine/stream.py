@@ -73,9 +73,7 @@ class Stream:
         self._port = port
         keys = () if policy is SrtpPolicy.FORBIDDEN else tuple(_new_key(line, suite) for suite in PREFERENCE)
         host, ptime_ms = line.media_shown(bind, flow), line.settings.ptime_ms
-        self._local = LocalMedia(
-            host, rtp_port, self._codecs, ptime_ms, dtmf=self.dtmf, srtp=policy, keys=keys
-        )
+        self._local = LocalMedia(host, rtp_port, self._codecs, ptime_ms, dtmf=self.dtmf, srtp=policy, keys=keys)
         if self._released:
             self.plane.close(port)
         return port

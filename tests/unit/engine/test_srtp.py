@@ -3,13 +3,16 @@
 import asyncio
 import base64
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
 from engine.media.plane import Srtp, SrtpSuite
+from engine.media.profile import MediaProfile
 from engine.sdp.crypto import SrtpPolicy
 from engine.sdp.describe import Media, parse
 from engine.sip.message import Request, Response
+from engine.trunks.model import Trunk
 from events.types import CallEnded, LegMediaReported
 from tests.support.softphone import Softphone, sdp
 from tests.unit.engine.test_agent import Queue
@@ -83,8 +86,8 @@ def test_a_caller_of_the_wrong_kind_is_refused(policy: SrtpPolicy, body: bytes) 
 
 def test_a_trunk_may_have_a_policy_of_its_own() -> None:
     async def story() -> None:
-        world = World(n1001=greet)
-        world.ua._admission._srtp["t"] = REQUIRED
+        secure = MediaProfile(srtp=REQUIRED)
+        world = World(Trunk(name="s", networks=(ip_network("192.0.2.10/32"),), profile=secure), n1001=greet)
         caller = world.phone("caller", 10)
         caller.call("1001")
         await world.settle()
