@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 agent = typer.Typer(help="Log an agent in or out, make it ready or not ready, as it could from its own phone.")
 app.add_typer(agent, name="agent", no_args_is_help=True)
+defence = typer.Typer(help="Sources that are not listened to: see them, release them.")
+app.add_typer(defence, name="defence", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken clips of the flows.")
 app.add_typer(prompts, name="prompts", no_args_is_help=True)
 recordings = typer.Typer(help="The recorded calls.")
@@ -137,6 +139,22 @@ def status(site: SITE = HERE) -> None:
     from app.ask import show_status  # noqa: PLC0415
 
     raise typer.Exit(show_status(site, sys.stdout))
+
+
+@defence.command()
+def blocked(site: SITE = HERE) -> None:
+    """Show the sources that are not listened to now, and for how long."""
+    from app.ask import show_blocked  # noqa: PLC0415
+
+    raise typer.Exit(show_blocked(site, sys.stdout))
+
+
+@defence.command()
+def release(source: str, site: SITE = HERE) -> None:
+    """Listen to a source again, as `callwright defence blocked` names it."""
+    from app.ask import release_source  # noqa: PLC0415
+
+    raise typer.Exit(release_source(site, source, sys.stdout))
 
 
 def _agent_command(site: Path, name: str, command: str, reason: str = "") -> None:

@@ -24,7 +24,23 @@ def agent_command(site: Path, agent: str, command: str, reason: str, out: TextIO
     return _asked(site, out, "agent", fields, done)
 
 
-def _asked(site: Path, out: TextIO, do: str, fields: dict[str, str], then: Callable[[Any], None]) -> int:
+def show_blocked(site: Path, out: TextIO) -> int:
+    """One line a block: source, user (when it is only for one) and seconds left."""
+
+    def show_all(blocks: list[list[Any]]) -> None:
+        for source, user, left in blocks:
+            out.write(f"{source}  {f'user {user}' if user else 'all'}  {left:.0f} s\n")
+        if not blocks:
+            out.write("nobody is blocked\n")
+
+    return _asked(site, out, "blocked", {}, show_all)
+
+
+def release_source(site: Path, source: str, out: TextIO) -> int:
+    return _asked(site, out, "unblock", {"source": source}, lambda lifted: out.write(f"{source}: {lifted} released\n"))
+
+
+def _asked(site: Path, out: TextIO, do: str, fields: dict[str, str], then: Callable[[Any], object]) -> int:
     try:
         then(ask(load(site).run / "control.sock", do, **fields))
     except (Refused, Unavailable, ConfigErrors) as error:

@@ -1,16 +1,16 @@
 """What the files of `config/` may say: one model a file, with defaults and limits. Times are seconds."""
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from acd.routing.model import Strategy
+from app.protection import Defence, OverloadLimits, Seconds, network
 from engine.sdp.crypto import SrtpPolicy
 from kernel.schema import Model
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """0: any free one."""
 Level = Annotated[int, Field(ge=1, le=10)]
@@ -101,6 +101,8 @@ class Sip(Model):
     registration_min: Annotated[int, Field(ge=10, le=3600)] = 60
     registration_max: Annotated[int, Field(ge=60, le=86_400)] = 3600
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    defence: Defence = Defence()
+    overload: OverloadLimits = OverloadLimits()
 
 
 class Media(Model):
@@ -159,18 +161,6 @@ class Callwright(Model):
 
 
 # --- trunks.yaml, skills.yaml, agents.yaml, queues.yaml, hours.yaml -------------------------------------------
-
-
-def _network(value: Any) -> Any:
-    try:
-        return ip_network(value)
-    except ValueError:
-        pass
-    try:
-        hint = f"; did you mean '{ip_network(value, strict=False)}'?"
-    except ValueError:
-        hint = ""
-    raise ValueError(f"'{value}' is not a network such as '192.0.2.0/24' or '2001:db8::/32'{hint}")
 
 
 class NumberRule(Model):
@@ -262,7 +252,7 @@ class TrunkInbound(Model):
 
 
 class Trunk(Model):
-    networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(default=[])
+    networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]] = Field(default=[])
     """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
     inbound: TrunkInbound | None = None
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000

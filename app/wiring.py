@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from acd.feature_codes import FeatureCodes
 from acd.service import AcdService
-from app import staffing, trunking
+from app import protection, staffing, trunking
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.settings import Site
@@ -24,11 +24,13 @@ from app.transports import Limits as TransportLimits
 from app.transports import SipSocket, Transports, advertised, split_host
 from engine.admission import Admission
 from engine.authentication import Authenticator
-from engine.line import LineSettings
+from engine.line import ALLOW, LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
 from engine.media.wav import repair
 from engine.outbox import Outbox
+from engine.overload import Load
 from engine.registration import Registration
+from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
@@ -116,8 +118,20 @@ class Control:
             event=self._media_event,
             lost=self._media_lost,
         )
+        self._overload = protection.overload(site.main.sip.overload, self.emit)
+        self._meter = protection.Meter(clock.monotonic())
+        self._lateness = protection.MediaLateness()
+        self._journal.subscribe(self._lateness.apply)
         self._ua = self._user_agent(clock, ids, chance)
-        self._server = ControlServer(inputs.control_socket, {"status": self._status, "agent": self._agent})
+        self._server = ControlServer(
+            inputs.control_socket,
+            {
+                "status": self._status,
+                "agent": self._agent,
+                "blocked": self._blocked,
+                "unblock": self._unblock,
+            },
+        )
         self._timers: list[asyncio.TimerHandle] = []
         self._lag_ms = 0.0
 
@@ -189,6 +203,10 @@ class Control:
         trunks = trunking.trunks(site)
         limits = {trunk.name: Limits(trunk.max_calls, trunk.calls_per_second) for trunk in trunks}
         self._trunks = TrunkPool(trunks, limits, self._acd.trunk_changed)
+        admission = Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX, limits)
+        self._gate = protection.gate(
+            main.sip.defence, _domains(site), ALLOW.split(", "), admission.trunk_name, self.emit
+        )
         interpreter = Interpreter(
             site.flows,
             Ports(
@@ -227,7 +245,8 @@ class Control:
                 alive=self._transports.alive,
                 planes=self._medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
-                admission=Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX, limits),
+                admission=admission,
+                screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
                 dialplan=_Dialplan(main.numbers, interpreter, codes),
                 trunks=self._trunks,
             ),
@@ -271,12 +290,32 @@ class Control:
             raise Refused(result.text)
         return result.text
 
+    async def _blocked(self, _: Mapping[str, Any]) -> Any:
+        return [list(block) for block in self._gate.blocked(self._clock.monotonic())]
+
+    async def _unblock(self, request: Mapping[str, Any]) -> Any:
+        source = str(request["source"])
+        lifted = self._gate.release(source)
+        if not lifted:
+            raise Refused(f"{source} is not blocked")
+        return lifted
+
     # --- health ---------------------------------------------------------------------------------------------------
 
     def _measure_lag(self, due: float) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._lag_ms = max(self._lag_ms, (now - due) * 1000)
+        self._overload.sample(
+            Load(
+                busy=self._meter.busy(self._clock.monotonic()),
+                lag=max(0.0, now - due),
+                transactions=self._ua.transactions,
+                journal=self._journal.unsynced_ms / 1000,
+                media=self._lateness.seconds,
+            ),
+            self._clock.monotonic(),
+        )
         self._later(LAG_EVERY, partial(self._measure_lag, now + LAG_EVERY))
 
     def _report(self) -> None:
@@ -290,6 +329,7 @@ class Control:
                 unsynced_ms_max=round(self._journal.take_unsynced_ms_max(), 1),
                 cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
                 memory_bytes=_resident_bytes(),
+                pressure=round(self._overload.take_worst(), 3),
             )
         )
         self._lag_ms = 0.0

@@ -90,6 +90,11 @@ class Admission:
             self._known[host] = self._find(host)
         return self._known[host]
 
+    def trunk_name(self, flow: Flow) -> str | None:
+        """Of the trunk that a flow belongs to; None for all other peers."""
+        trunk = self.trunk_of(flow)
+        return trunk.name if trunk is not None else None
+
     def _find(self, host: str) -> Trunk | None:
         address = parse_ip(host)
         fitting = [

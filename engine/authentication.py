@@ -1,8 +1,9 @@
 """Who sends a request: a digest-authenticated phone of ours, or nobody (RFC 3261 §22, RFC 8760)."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from engine.sip.digest import Nonces, Outcome
+from engine.sip.digest import Nonces, Outcome, claimed_user
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response, reply
 from events.types import AuthenticationFailed, Event
@@ -10,6 +11,14 @@ from events.types import AuthenticationFailed, Event
 REPORT_EVERY = 1.0
 """Seconds between two AuthenticationFailed of one source."""
 SOURCES_LIMIT = 4096
+
+
+class Watch(Protocol):
+    """Told of every password that was tried."""
+
+    def passed(self, flow: Flow, now: float) -> None: ...
+    def failed(self, flow: Flow, user: str, now: float) -> None:
+        """With a nonce that this source got from us: nobody else can have sent it."""
 
 
 class Authenticator:
@@ -32,6 +41,7 @@ class Authenticator:
         self._emit = emit
         self._token = token
         self._failures: dict[str, list[float]] = {}  # source -> [time of last report, failures since]
+        self.watch: Watch | None = None
 
     def tag(self) -> str:
         """For To in an answer to a request that had none there."""
@@ -44,13 +54,28 @@ class Authenticator:
         """The user's name, or the 401 to send. The same 401 for a wrong password and an unknown user."""
         authorization = self._ours(request)
         if authorization is None:
-            return self._challenge(request, now, stale=False)
-        verdict = self._nonces.check(request.method, request.uri, authorization, self._secret, now)
+            return self._challenge(request, flow, now, stale=False)
+        source = flow.remote[0]
+        verdict = self._nonces.check(request.method, request.uri, authorization, self._secret, now, source)
         if verdict.ok:
+            if self.watch is not None:
+                self.watch.passed(flow, now)
             return verdict.user
         if verdict.outcome is Outcome.BAD:
             self._count_failure(request, flow, now)
-        return self._challenge(request, now, stale=verdict.outcome is not Outcome.BAD)
+            if self.watch is not None and self._nonces.made_for(authorization, source, now):
+                self.watch.failed(flow, verdict.user, now)
+        return self._challenge(request, flow, now, stale=verdict.outcome is not Outcome.BAD)
+
+    def claimed(self, request: Request) -> str | None:
+        """The user that a request's answer to our challenge names; None when it has no such answer."""
+        authorization = self._ours(request)
+        return None if authorization is None else claimed_user(authorization)
+
+    def add_challenge(self, response: Response, flow: Flow, now: float, *, stale: bool = False) -> None:
+        """Make a 401 ask for a password."""
+        for challenge in self._nonces.challenge(self._realm, now, stale=stale, source=flow.remote[0]):
+            response.headers.add("WWW-Authenticate", challenge)
 
     def _ours(self, request: Request) -> str | None:
         for value in request.headers.all("Authorization"):
@@ -61,10 +86,9 @@ class Authenticator:
     def _secret(self, user: str, algorithm: str) -> str | None:
         return self._secrets.get(user, {}).get(algorithm)
 
-    def _challenge(self, request: Request, now: float, *, stale: bool) -> Response:
+    def _challenge(self, request: Request, flow: Flow, now: float, *, stale: bool) -> Response:
         response = reply(request, 401, to_tag=self._token())
-        for challenge in self._nonces.challenge(self._realm, now, stale=stale):
-            response.headers.add("WWW-Authenticate", challenge)
+        self.add_challenge(response, flow, now, stale=stale)
         return response
 
     def _count_failure(self, request: Request, flow: Flow, now: float) -> None:

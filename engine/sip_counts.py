@@ -7,10 +7,13 @@ from events.types import SipReported
 
 
 class SipCounts:
-    """Keys are (method, status): names are made once a report, not once a message."""
+    """Keys are (method, status): names are made once a report, not once a message.
 
-    def __init__(self, layer: TransactionLayer) -> None:
+    kept_out: why → messages that the defence dropped; emptied by each report."""
+
+    def __init__(self, layer: TransactionLayer, kept_out: Counter[str]) -> None:
         self._layer = layer
+        self._kept_out = kept_out
         self.received: Counter[str] = Counter()
         self.sent: Counter[tuple[str, int]] = Counter()
         self.heard: Counter[tuple[str, int]] = Counter()
@@ -24,7 +27,7 @@ class SipCounts:
         """The report, and begin anew; None when nothing happened."""
         resent, again = self._layer.retransmissions_sent, self._layer.retransmissions_received
         new = (resent - self._resent, again - self._again)
-        if not (self.received or self.sent or self.heard or self.malformed or any(new)):
+        if not (self.received or self.sent or self.heard or self.malformed or self._kept_out or any(new)):
             return None
         report = SipReported(
             requests=dict(self.received),
@@ -33,10 +36,11 @@ class SipCounts:
             retransmissions_sent=new[0],
             retransmissions_received=new[1],
             malformed=self.malformed,
-            dropped=self.dropped,
+            dropped=self.dropped + self._kept_out.total(),
+            kept_out=dict(self._kept_out),
         )
         self._resent, self._again = resent, again
-        for counts in (self.received, self.sent, self.heard):
+        for counts in (self.received, self.sent, self.heard, self._kept_out):
             counts.clear()
         self.malformed = self.dropped = 0
         return report

@@ -23,6 +23,7 @@ from engine.outbox import Outbox
 from engine.ports import Dialplan, Planes
 from engine.refusals import busy, not_allowed, options, unsupported
 from engine.registration import Registration
+from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.dialog import dialog_id
 from engine.sip.flow import Flow
@@ -78,6 +79,7 @@ class Parts:
     planes: Planes
     registration: Registration
     admission: Admission
+    screening: Screening
     dialplan: Dialplan
     trunks: TrunkPool
     """Started by whoever made it."""
@@ -96,10 +98,11 @@ class UserAgent:
         self._planes = parts.planes
         self._registration = parts.registration
         self._admission = parts.admission
+        self._screening = parts.screening
         self._dialplan = parts.dialplan
         self._trunks = parts.trunks
         self._layer = TransactionLayer(branch=parts.ids.token)
-        self._counts = SipCounts(self._layer)
+        self._counts = SipCounts(self._layer, parts.screening.gate.dropped)
         self.line = Line(
             settings=settings.line,
             clock=parts.clock,
@@ -129,17 +132,50 @@ class UserAgent:
         """One whole message, or what pretends to be one."""
         if len(data) < 5 and not data.strip(b"\r\n\0"):
             return  # a keep-alive (RFC 5626 §3.5.1 and what phones send in its place)
+        now = self.clock.monotonic()
+        if not self._screening.gate.opens(data, flow, now):
+            return
         try:
             message = parse(data)
         except ParseError as error:
+            self._screening.gate.junk(flow, now)
             self._refuse(error, flow)
             return
-        self._layer.receive(message, flow, self.clock.monotonic())
+        if isinstance(message, Request) and not self._let_in(message, flow, now):
+            return
+        self._layer.receive(message, flow, now)
         self._pump()
+
+    def _let_in(self, request: Request, flow: Flow, now: float) -> bool:
+        """Whether a request is for the transaction layer; else it is dropped, or answered here without state."""
+        if request.method == "ACK" or self._layer.holds(request):
+            return True
+        judged = self._screening.judge(request, flow, now, stray=self._is_stray(request))
+        if isinstance(judged, bool):
+            return judged
+        back, response = judged
+        response.headers.add("Server", SERVER)
+        method = request.method if request.method in METHODS else "other"
+        self._counts.received[method] += 1
+        self._counts.sent[method, response.status] += 1
+        self._outbox.add(self._send, back, response.encode())
+        return False
+
+    def _is_stray(self, request: Request) -> bool:
+        """It belongs to a dialog or an INVITE that there is not (any more): 481, as RFC 3261 §9.2 and §12.2.2 say."""
+        if request.method == "CANCEL":
+            return not self._layer.holds(request, "INVITE")
+        return request.to_tag is not None and dialog_id(request) not in self.line.dialogs
+
+    @property
+    def transactions(self) -> float:
+        """Share of the transaction table in use."""
+        return self._layer.share
 
     def flow_lost(self, flow: Flow) -> None:
         """A connection is gone."""
         now = self.clock.monotonic()
+        self._screening.gate.flow_lost(flow)
         self._layer.flow_failed(flow, now)
         self._registration.disconnected(flow, now)
         for leg in list(self._invites.values()):
@@ -210,6 +246,7 @@ class UserAgent:
         while lingering and lingering[0][0] <= now:
             self.line.clients.pop(lingering.popleft()[1], None)
         self._registration.expire(now)
+        self._screening.gate.sweep(now)
         report = self._counts.take()
         if report is not None:
             self.emit(report)

@@ -421,7 +421,16 @@ def _trunk_unregistered(s: LiveState, e: ev.TrunkUnregistered, _at: float) -> No
 
 
 _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
-    {ev.ProcessExited, ev.FlowFailed, ev.RtpTimedOut, ev.AuthenticationFailed, ev.ControlStarted, ev.TrunkDown}
+    {
+        ev.ProcessExited,
+        ev.FlowFailed,
+        ev.RtpTimedOut,
+        ev.AuthenticationFailed,
+        ev.ControlStarted,
+        ev.SourceBlocked,
+        ev.OverloadBegan,
+        ev.TrunkDown,
+    }
 )
 
 _Step = Callable[[LiveState, Any, float], None]

@@ -365,6 +365,8 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "TrunkRegistrationFailed": _fault("trunk_unregistered", "{trunk}", "{sip_status} {why}"),
         "TrunkRegistered": _mended("trunk_unregistered", "{trunk}"),
         "TrunkUnregistered": _mended("trunk_unregistered", "{trunk}"),
+        "SourceBlocked": _incident("source_blocked", "{source} for {seconds:.0f} s: {why}"),
+        "OverloadBegan": _incident("overload", "new calls are refused: {cause} at {pressure:.2f} of its limit"),
         "AuthenticationFailed": _incident("authentication_failed", "{count} times from {source} ({method})"),
     }
 )

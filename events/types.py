@@ -492,6 +492,9 @@ class SipReported(Event, frozen=True):
     retransmissions_received: int
     malformed: int
     dropped: int
+    """Without an answer, by the defence (`kept_out` says why)."""
+    kept_out: dict[str, int] = {}
+    """Why -> messages dropped: blocked, rate, scanner, junk, method, domain, probe, locked."""
 
 
 class MediaReported(Event, frozen=True):
@@ -523,6 +526,8 @@ class ControlReported(Event, frozen=True):
     """Longest time between a write and its fsync since the last report."""
     cpu_seconds: float
     memory_bytes: int
+    pressure: float = 0.0
+    """Highest load over its limit since the last report: at 1 new calls begin to be refused."""
 
 
 # --- trunks -----------------------------------------------------------------------------------------------------
@@ -607,3 +612,59 @@ class TrunkCallRefused(Event, frozen=True):
     trunk: str
     number: str
     why: str
+
+
+# --- defence and overload ---------------------------------------------------------------------------------------
+
+
+class SourceBlocked(Event, frozen=True):
+    """Nothing that needs a password is taken from this source for a while; a stranger is not heard at all. Phones that
+    proved their password from there before, and trunks' calls, go on."""
+
+    source: str
+    """Address, or `udp:192.0.2.1:5060` when it is one phone's own flow."""
+    user: str
+    """Only for this user name (as claimed, at most 64 characters); "" for all."""
+    why: str
+    """password | flood | scanner | junk | probe"""
+    seconds: float
+    times: int
+    """1 for the first block in a row, each lasts twice as long as the one before."""
+    unreported: int
+    """Blocks since the last SourceBlocked that were too many to be told one by one."""
+
+
+class SourceUnblocked(Event, frozen=True):
+    """A block is over; told for those only whose beginning was told."""
+
+    source: str
+    user: str
+    why: str
+    """expired | released (by an operator)"""
+    dropped: int
+    """Messages that it kept away."""
+
+
+class OverloadBegan(Event, frozen=True):
+    """New calls are refused with 503 and Retry-After as far as needed; calls in progress and phones go on."""
+
+    cause: str
+    """busy | lag | transactions | journal | media"""
+    pressure: float
+    """Load over its limit: 1 is full."""
+
+
+class OverloadEnded(Event, frozen=True):
+    lasted: float
+    shed: int
+
+
+class CallsShed(Event, frozen=True):
+    """INVITEs of one trunk (or of phones) refused with 503 because of overload; no other event tells of them. Once a
+    second at most."""
+
+    trunk: str
+    """"" for our own phones."""
+    count: int
+    rate: float
+    """New calls a second that were let through at that time."""

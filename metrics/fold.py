@@ -15,6 +15,9 @@ METHODS = frozenset(
     )
 )
 CODECS = frozenset(("PCMU", "PCMA"))
+KEPT_OUT = frozenset(("blocked", "rate", "scanner", "junk", "method", "domain", "probe", "locked"))
+BLOCKS = frozenset(("password", "flood", "scanner", "junk", "probe"))
+CAUSES = frozenset(("busy", "lag", "transactions", "journal", "media"))
 VIAS = frozenset(("rfc4733", "info", "inband"))
 REFUSALS = frozenset(("down", "number not allowed", "too many calls", "too many calls a second"))
 MEDIA_COUNTERS = (
@@ -69,6 +72,9 @@ class Fold:
                 n.AUTH_FAILURES, _known(x.method, METHODS), by=max(x.count, 0)
             ),
             e.SipReported: self._sip,
+            e.SourceBlocked: self._blocked,
+            e.CallsShed: lambda x: self.tally.add(n.CALLS_SHED, "trunk" if x.trunk else "phone", by=x.count),
+            e.OverloadBegan: lambda x: self.tally.add(n.OVERLOADS, _known(x.cause, CAUSES)),
             e.LegMediaReported: self._leg_media,
             e.RtpTimedOut: lambda _: self.tally.add(n.RTP_TIMEOUTS),
             e.RecordingStopped: self._recorded,
@@ -130,6 +136,13 @@ class Fold:
         tally.add(n.SIP_RETRANSMISSIONS, "received", by=event.retransmissions_received)
         tally.add(n.SIP_MALFORMED, by=event.malformed)
         tally.add(n.SIP_DROPPED, by=event.dropped)
+        for why, count in event.kept_out.items():
+            tally.add(n.KEPT_OUT, _known(why, KEPT_OUT), by=count)
+
+    def _blocked(self, event: e.SourceBlocked) -> None:
+        self.tally.add(n.SOURCES_BLOCKED, _known(event.why, BLOCKS))
+        if event.unreported > 0:
+            self.tally.add(n.SOURCES_BLOCKED, OTHER, by=event.unreported)
 
     def _leg_media(self, event: e.LegMediaReported) -> None:
         codec, lost = _known(event.codec, CODECS), max(event.packets_lost, 0)
@@ -166,6 +179,7 @@ class Fold:
         tally.set(n.JOURNAL_UNSYNCED, to=event.unsynced_ms_max / 1000)
         tally.set(n.CONTROL_LAG, to=event.loop_lag_ms / 1000)
         tally.set(n.CONTROL_MEMORY, to=event.memory_bytes)
+        tally.set(n.PRESSURE, to=event.pressure)
         tally.add(n.CONTROL_CPU, by=self._since("control", "cpu_seconds", event.cpu_seconds))
 
     def _control_started(self, event: e.ControlStarted) -> None:

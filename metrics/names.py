@@ -131,6 +131,15 @@ SIP_RETRANSMISSIONS = Metric(
 SIP_MALFORMED = Metric("callwright_sip_malformed_total", _C, "Messages that did not parse.")
 SIP_DROPPED = Metric("callwright_sip_dropped_total", _C, "Messages dropped without an answer.")
 
+# --- defence and overload
+KEPT_OUT = Metric("callwright_defence_dropped_total", _C, "Messages dropped by the defence, by why.", ("why",))
+SOURCES_BLOCKED = Metric("callwright_defence_blocks_total", _C, "Blocks of a source that began, by why.", ("why",))
+CALLS_SHED = Metric("callwright_calls_shed_total", _C, "INVITEs refused with 503 because of overload.", ("origin",))
+OVERLOADS = Metric("callwright_overloads_total", _C, "Times that overload began, by its cause.", ("cause",))
+PRESSURE = Metric(
+    "callwright_pressure_ratio", _G, "Highest load over its limit in the last report; from 1 on calls are refused."
+)
+
 # --- media
 RTP_PACKETS = Metric("callwright_rtp_leg_packets_total", _C, "RTP packets of ended legs.", ("direction",))
 RTP_LOST = Metric("callwright_rtp_leg_packets_lost_total", _C, "RTP packets that never reached us, of ended legs.")

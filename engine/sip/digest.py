@@ -15,6 +15,7 @@ from typing import NamedTuple
 from engine.sip.grammar import LWS, QUOTED, TOKEN, BadHeader, printable, quote, unquote
 
 ALGORITHMS = ("SHA-256", "MD5")  # in the order of offering: the client takes the first that it knows (RFC 8760 §2.4)
+_HA1_DIGITS = {"SHA-256": 64, "MD5": 32}
 _MAX_TRACKED = 20_000  # nonces in use; a phone uses one a `lifetime`
 _WINDOW = 64  # counts that may arrive out of order
 _MAX_SKEW = 1.0  # seconds that a nonce may seem to come from the future (two readings of one clock)
@@ -86,14 +87,19 @@ class Nonces:
         self._floor = -1.0  # nonces made until then are stale: their use is no longer known
 
     def challenge(
-        self, realm: str, now: float, *, stale: bool = False, algorithms: Sequence[str] = ALGORITHMS
+        self, realm: str, now: float, *, stale: bool = False, algorithms: Sequence[str] = ALGORITHMS, source: str = ""
     ) -> list[str]:
-        """Values for WWW-Authenticate (or Proxy-Authenticate), one header each, strongest first."""
-        nonce = self._nonce(now)
+        """Values for WWW-Authenticate (or Proxy-Authenticate), one header each, strongest first.
+
+        source: the address that asks. The nonce is good for an answer from there only, so that an answer proves that
+        its sender can read what is sent to that address."""
+        nonce = self._nonce(now, source)
         end = ', stale=true, qop="auth"' if stale else ', qop="auth"'
         return [f'Digest realm={quote(realm)}, nonce="{nonce}", algorithm={name}{end}' for name in algorithms]
 
-    def check(self, method: str, uri: str, authorization: str, credentials: Credentials, now: float) -> Verdict:
+    def check(
+        self, method: str, uri: str, authorization: str, credentials: Credentials, now: float, source: str = ""
+    ) -> Verdict:
         """Judge one Authorization value of a request with this method and Request-URI. Raises nothing.
 
         An unknown user costs the same work as a wrong password. The digest's own uri must name the Request-URI's
@@ -105,14 +111,19 @@ class Nonces:
         if algorithm not in ALGORITHMS or count is None:
             return Verdict(Outcome.BAD, user)
         known = credentials(params.get("username", ""), algorithm)
-        expected = _response(algorithm, known or "0" * 32, method, params)
+        expected = _response(algorithm, known or "0" * _HA1_DIGITS[algorithm], method, params)
         right = hmac.compare_digest(expected.encode(), params.get("response", "").lower().encode(errors="replace"))
         if not right or known is None or not _same_host(params.get("uri", ""), uri):
             return Verdict(Outcome.BAD, user)
-        return Verdict(self._use(params.get("nonce", ""), count, now), user)
+        return Verdict(self._use(params.get("nonce", ""), count, now, source), user)
 
-    def _use(self, nonce: str, count: int, now: float) -> Outcome:
-        made = self._made_at(nonce)
+    def made_for(self, authorization: str, source: str, now: float) -> bool:
+        """Whether this Authorization value answers a nonce that this source got from us, not too long ago."""
+        made = self._made_at(_params(authorization).get("nonce", ""), source)
+        return made is not None and -_MAX_SKEW <= now - made <= self._lifetime
+
+    def _use(self, nonce: str, count: int, now: float, source: str) -> Outcome:
+        made = self._made_at(nonce, source)
         if made is None or not -_MAX_SKEW <= now - made <= self._lifetime or made <= self._floor:
             return Outcome.STALE
         use = self._uses.get(nonce)
@@ -132,19 +143,24 @@ class Nonces:
                 self._floor = max(self._floor, use.made)
             del self._uses[nonce]
 
-    def _nonce(self, now: float) -> str:
+    def _nonce(self, now: float, source: str) -> str:
         self._made += 1
         text = f"{max(0, int(now * 1000)):x}-{self._made & 0xFFFFFFFFFFFF:x}"
-        return f"{text}-{self._mac(text)}"
+        return f"{text}-{self._mac(text, source)}"
 
-    def _made_at(self, nonce: str) -> float | None:
+    def _made_at(self, nonce: str, source: str) -> float | None:
         match = _NONCE_RE.fullmatch(nonce)
-        if match is None or not hmac.compare_digest(self._mac(f"{match[1]}-{match[2]}"), match[3]):
+        if match is None or not hmac.compare_digest(self._mac(f"{match[1]}-{match[2]}", source), match[3]):
             return None
         return int(match[1], 16) / 1000
 
-    def _mac(self, text: str) -> str:
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()[:32]
+    def _mac(self, text: str, source: str) -> str:
+        return hmac.new(self._secret, f"{text}\n{source}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def claimed_user(authorization: str) -> str:
+    """The user name of an Authorization value as it claims, printable; "" when there is none."""
+    return printable(_params(authorization).get("username", ""))
 
 
 def ha1(user: str, realm: str, password: str, algorithm: str) -> str:
@@ -174,11 +190,17 @@ def answer(challenge: str, method: str, uri: str, user: str, password: str, cnon
     return f"Digest {', '.join(fields)}, algorithm={algorithm}"
 
 
-def strongest(challenges: Sequence[str]) -> str | None:
-    """Of several WWW-Authenticate values the one to answer: SHA-256 before MD5; None when there is none for us."""
+def strongest(challenges: Sequence[str], realm: str | None = None) -> str | None:
+    """Of several WWW-Authenticate values the one to answer: SHA-256 before MD5; None when there is none for us.
+
+    realm: answer this one only. A password is for one realm: to answer another's challenge would hand its holder a
+    hash to guess at, or let him relay ours to the true one."""
     for algorithm in ALGORITHMS:
         for challenge in challenges:
-            if _params(challenge).get("algorithm", "MD5").upper() == algorithm:
+            params = _params(challenge)
+            if realm is not None and params.get("realm") != realm:
+                continue
+            if params.get("algorithm", "MD5").upper() == algorithm:
                 return challenge
     return None
 

@@ -99,6 +99,16 @@ class TransactionLayer:
         """Server and client transactions now."""
         return len(self._servers), len(self._clients)
 
+    def holds(self, request: Request, method: str = "") -> bool:
+        """Whether this is a retransmission of what a transaction has; with `method` INVITE: whether it is for that
+        INVITE's transaction, as CANCEL and the ACK of a failure are."""
+        return server_key(request, request.via, method or request.method) in self._servers
+
+    @property
+    def share(self) -> float:
+        """Of the transaction table in use."""
+        return len(self._servers) / MAX_TRANSACTIONS
+
     # Messages from the network
 
     def receive(self, message: Request | Response, flow: Flow, now: float) -> None:

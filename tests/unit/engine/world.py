@@ -9,12 +9,16 @@ from typing import Any, TypeVar
 
 from structlog.testing import capture_logs
 
+from engine import overload
 from engine.admission import Admission
 from engine.authentication import Authenticator
-from engine.line import LineSettings
+from engine.defence.gate import Gate, Policy
+from engine.line import ALLOW, LineSettings
 from engine.media.plane import MediaEvent, Plane
 from engine.outbox import Outbox
+from engine.overload import Overload
 from engine.registration import Registration
+from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import Nonces
 from engine.sip.flow import Flow
@@ -68,6 +72,9 @@ class World:
         ids = Ids(random.Random(1))
         clock = Clock(loop.time, 1_760_000_000.0)
         authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
+        admission = Admission(self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits)
+        policy = Policy(domains=frozenset({"example.net"}), methods=frozenset(ALLOW.split(", ")))
+        gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
         self.registrar = Registrar()
         self.ua = UserAgent(
             UaSettings(line=LineSettings(domain="example.net"), music="hold.wav"),
@@ -81,7 +88,10 @@ class World:
                 flow_to=self._flow_to,
                 planes=self,
                 registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
-                admission=Admission(self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits),
+                admission=admission,
+                screening=Screening(
+                    gate, Overload(overload.Limits(), self.events.append), authenticator, admission.trunk_name
+                ),
                 dialplan=self,
                 trunks=self.pool,
             ),
