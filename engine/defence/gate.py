@@ -119,6 +119,9 @@ class Gate:
             return self._trunks.take(host, now) or self._drop("rate")
         if self.is_proven(flow, now):
             return self._sources.take((flow.remote, flow.connection), now) or self._drop("rate")
+        return self._opens_to_stranger(data, host, now)
+
+    def _opens_to_stranger(self, data: bytes, host: str, now: float) -> bool:
         if self._floods.blocks(host, now) or self._source_locks.blocks((host, ""), now):
             return self._drop("blocked")
         if data.startswith(b"SIP/"):  # an operator's that calls go out by, perhaps; nobody else's finds its request

@@ -74,6 +74,7 @@ class World:
         authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
         admission = Admission(self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits)
         policy = Policy(domains=frozenset({"example.net"}), methods=frozenset(ALLOW.split(", ")))
+        shedding = Overload(overload.Limits(), self.events.append)
         gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
         self.registrar = Registrar()
         self.ua = UserAgent(
