@@ -90,9 +90,7 @@ class World:
                 planes=self,
                 registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
                 admission=admission,
-                screening=Screening(
-                    gate, Overload(overload.Limits(), self.events.append), authenticator, admission.trunk_name
-                ),
+                screening=Screening(gate, shedding, authenticator, admission.trunk_name),
                 dialplan=self,
                 trunks=self.pool,
             ),
