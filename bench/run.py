@@ -1,5 +1,5 @@
 """Measure: `python -m bench.run [--quick] [--repeats N] [FIGURE …]`, figures: bridged ivr queued start plane
-crowd srtp overload.
+crowd srtp overload conference.
 
 One JSON line a figure on stdout: name, value, unit, target, whether it is reached, conditions, every run. The server
 runs on core 0, the load on core 1. --quick is a smoke test of the bench itself: small steps, one repeat.
@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from bench.figures import bridged, crowd, ivr, overload, plane, queued, srtp, start
+from bench.figures import bridged, conference, crowd, ivr, overload, plane, queued, srtp, start
 from bench.measure import prepare
 
 MODULES = {
@@ -23,6 +23,7 @@ MODULES = {
     "crowd": crowd,
     "srtp": srtp,
     "overload": overload,
+    "conference": conference,
 }
 
 

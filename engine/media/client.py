@@ -73,6 +73,9 @@ class PlaneClient(asyncio.Protocol):
     def bridge(self, a: PortId, b: PortId) -> None:
         self._send(protocol.Bridge(a, b))
 
+    def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
+        self._send(protocol.Mix(list(ports), [list(heard) for heard in hears]))
+
     def unbridge(self, a: PortId) -> None:
         self._send(protocol.Unbridge(a))
 

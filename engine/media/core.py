@@ -11,6 +11,7 @@ from engine.media.plane import Srtp
 from engine.rtp import g711
 
 MAX_CLIPS_A_PLAY = 64
+MAX_MEMBERS = 16
 
 
 class Told(IntEnum):
@@ -71,7 +72,12 @@ class Core(Protocol):
 
     def stop(self, port: int) -> None: ...
     def bridge(self, a: int, b: int) -> None: ...
-    def unbridge(self, port: int) -> None: ...
+    def mix(self, ports: Sequence[int], hears: Sequence[int]) -> None:
+        """At most MAX_MEMBERS; bit j of hears[i]: ports[i] hears ports[j]."""
+
+    def unbridge(self, port: int) -> None:
+        """Part it from its partner, or take it out of its conference."""
+
     def record(self, left: int, right: int, fd: int) -> int:
         """Take a file that has its header; returns the token of its RECORDING_DONE."""
 
@@ -100,5 +106,7 @@ def native_core(ports: int, *, stepped: bool = False) -> NativeCore:
         "alaw": g711.alaw_table().tobytes(),
         "ulaw_to_alaw": g711.ulaw_to_alaw(),
         "alaw_to_ulaw": g711.alaw_to_ulaw(),
+        "linear_to_ulaw": g711.linear_to_ulaw(),
+        "linear_to_alaw": g711.linear_to_alaw(),
     }
     return NativeCore(ports=ports, tables=tables, srtp=srtp.Library(), stepped=stepped)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.media import clips, wav
-from engine.media.core import MAX_CLIPS_A_PLAY, Core, Far, Told
+from engine.media.core import MAX_CLIPS_A_PLAY, MAX_MEMBERS, Core, Far, Told
 from engine.media.plane import (
     Dtmf,
     Health,
@@ -136,6 +136,15 @@ class LocalPlane:
 
     def bridge(self, a: PortId, b: PortId) -> None:
         self._core.bridge(a, b)
+
+    def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
+        """Raises PlaneError for too many, for one given twice, and when somebody hears who is not there."""
+        place = {port: n for n, port in enumerate(ports)}
+        if len(ports) > MAX_MEMBERS or len(place) != len(ports) or len(hears) != len(ports):
+            raise PlaneError(f"a conference has at most {MAX_MEMBERS} members, each once, each with its ears")
+        if any(port not in place for heard in hears for port in heard):
+            raise PlaneError("one cannot hear who is not in the conference")
+        self._core.mix(ports, [sum(1 << place[port] for port in set(heard)) for heard in hears])
 
     def unbridge(self, a: PortId) -> None:
         self._core.unbridge(a)

@@ -166,8 +166,17 @@ class Plane(Protocol):
     def bridge(self, a: PortId, b: PortId) -> None:
         """Relay both ways (direction of each permitting), transcoding PCMU/PCMA, translating dtmf_type."""
 
+    def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
+        """Make a conference of these ports, at most 16; hears[i]: whom ports[i] hears (never itself). So one may listen
+        (hears all, heard by none), whisper (heard by the agent alone) or barge in (heard by all).
+
+        Whatever they were in before is over; given again with other ears, or with one port more or less, those that
+        stay hear no gap. `bridge` and `unbridge` take a port out again; so does `close`. Mixed in 20 ms frames with
+        two to three frames of jitter buffer; a lost frame is the last one again, fading. A member that plays hears its
+        clip. Keys are told, and not heard by the others. Recordings go on."""
+
     def unbridge(self, a: PortId) -> None:
-        """Part it from its partner; neither is closed."""
+        """Part it from its partner, or take it out of its conference; nobody is closed."""
 
     def record(self, left: PortId, right: PortId, path: str) -> None:
         """Stereo WAV, 8 kHz, 16 bit: what came from `left` and from `right`, aligned by RTP timestamp. Ends with

@@ -61,6 +61,11 @@ class Bridge(Message, frozen=True):
     b: PortId
 
 
+class Mix(Message, frozen=True):
+    ports: list[PortId]
+    hears: list[list[PortId]]
+
+
 class Unbridge(Message, frozen=True):
     port: PortId
 
@@ -89,7 +94,9 @@ class Reset(Message, frozen=True):
     """Close all ports. PortClosed follows for each."""
 
 
-Command = Open | Load | Connect | Play | Stop | Bridge | Unbridge | Record | StopRecording | SendDtmf | Close | Reset
+Command = (
+    Open | Load | Connect | Play | Stop | Bridge | Mix | Unbridge | Record | StopRecording | SendDtmf | Close | Reset
+)
 
 
 class Hello(Message, frozen=True):

@@ -13,6 +13,7 @@ import numpy as np
 from engine.media import wav
 from engine.media.core import Far, Told
 from engine.media.reference_leg import VISIT_MS, Leg, Port
+from engine.media.reference_mix import Conference, Ear
 from engine.media.reference_recording import Recording
 
 Events = list[tuple[int, int, Any, int, float]]
@@ -32,6 +33,7 @@ class ReferenceCore:
         self._closing: list[int] = []
         self._stats: dict[int, dict[str, Any]] = {}
         self._recordings: dict[int, Recording] = {}
+        self._conferences: list[Conference] = []
         self._tokens = 0
         self._now = 0
         self._tick: int | None = None
@@ -88,14 +90,39 @@ class ReferenceCore:
         def run() -> None:
             left, right = self._legs.get(a), self._legs.get(b)
             if left is not None and right is not None and left is not right:
-                left.part()
-                right.part()
+                self._part(left)
+                self._part(right)
                 left.peer, right.peer = right, left
 
         self._do(run)
 
     def unbridge(self, port: int) -> None:
-        self._on(port, Leg.part)
+        self._on(port, self._part)
+
+    def mix(self, ports: Sequence[int], hears: Sequence[int]) -> None:
+        def run() -> None:
+            legs = [self._legs.get(port) for port in ports]
+            due = next((one.due for leg in legs for one in self._conferences if leg and leg in one.members), None)
+            for leg in filter(None, legs):
+                ear = leg.ear
+                self._part(leg)
+                leg.ear = ear or Ear()
+            self._begin(Conference(legs, list(hears)), due)
+
+        self._do(run)
+
+    def _begin(self, conference: Conference, due: int | None) -> None:
+        free = (n for n, one in enumerate(self._conferences) if one.empty)
+        index = next(free, len(self._conferences))
+        tick = self._tick or 0
+        conference.due = due if due is not None else tick + 1 + (index % 20 + 19 - tick % 20) % 20
+        self._conferences[index : index + 1] = [conference]
+
+    def _part(self, leg: Leg) -> None:
+        leg.part()
+        leg.ear = None
+        for conference in self._conferences:
+            conference.leave(leg)
 
     def record(self, left: int, right: int, fd: int) -> int:
         self._tokens += 1
@@ -134,7 +161,7 @@ class ReferenceCore:
 
     def _close(self, leg: Leg) -> None:
         leg.sender.end_play(False)
-        leg.part()
+        self._part(leg)
         self._end_recording(leg)
         leg.close()
         del self._legs[leg.port.id]
@@ -214,6 +241,9 @@ class ReferenceCore:
                 lost, seconds = recording.lost, recording.length / wav.RATE
                 self._tell((Told.RECORDING_DONE, recording.left, token, lost, seconds))
                 del self._recordings[token]
+        for index, conference in enumerate(self._conferences):
+            if index % VISIT_MS == tick % VISIT_MS:
+                conference.visit(tick, self._now)
         self._tell_closed()
 
     def _tell_closed(self) -> None:

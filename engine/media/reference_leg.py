@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from engine.media.core import Far, Told
+from engine.media.reference_mix import Ear
 from engine.media.reference_recording import Recording
 from engine.media.reference_sender import Sender
 from engine.media.reference_srtp import Lock, is_rtp
@@ -37,6 +38,8 @@ class Leg:
         self.port = port
         self.slot = port.id & 0xFFFF
         self.peer: Leg | None = None
+        self.ear: Ear | None = None
+        """While it is in a conference."""
         self.recording: Recording | None = None
         self.side = 0
         self.dropped = 0
@@ -235,7 +238,10 @@ class Leg:
             self._key(got)
         elif self.recording is not None:
             self.recording.place(self.side, codec, got, now)
-        if self.peer is not None and got.payload:
+        if self.ear is not None:
+            if codec is not None and got.payload:
+                self.ear.listen(got, codec)
+        elif self.peer is not None and got.payload:
             self.peer.sender.relay(got, codec, self.port.id, now)
 
     def _key(self, got: packet.Packet) -> None:

@@ -4,6 +4,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.media.core import Far, Told
 from engine.media.reference_srtp import Lock
 from engine.rtp import dtmf, g711, packet
@@ -143,6 +146,22 @@ class Sender:
         self._source = ("clips",)
         full = payload.ljust(size, bytes([silence]))
         self._transmit(packet.Packet(self._far.payload_type, self._sequence + 1, stamp, self.ssrc, full, fresh), size)
+
+    # --- from a conference ---
+
+    def mix(self, samples: NDArray[np.int32], now: int, *, stale: bool) -> None:
+        """One frame; stale: too late to be sent."""
+        far = self._far
+        if stale or self.playing or self._key_sending or not self._may_send() or far is None:
+            self._source = () if self._source == ("mix",) else self._source
+            return
+        fresh = self._source != ("mix",)
+        stamp = self._fresh(now) if fresh else self._timestamp + self._length
+        self._source = ("mix",)
+        clipped = np.clip(samples, -32768, 32767).astype(np.int16)
+        payload = (g711.encode_alaw if far.codec == "PCMA" else g711.encode_ulaw)(clipped)
+        out = packet.Packet(far.payload_type, self._sequence + 1, stamp, self.ssrc, payload, fresh)
+        self._transmit(out, len(payload))
 
     # --- keys ---
 

@@ -75,7 +75,7 @@ class Service:
         session.send(replies, [])
         self.pump()
 
-    def _obey(self, command: Command) -> Reply | None:  # noqa: C901 - one line for each command
+    def _obey(self, command: Command) -> Reply | None:  # noqa: C901, PLR0912 - one line for each command
         plane = self._plane
         match command:
             case protocol.Open(request, host, rtp_timeout):
@@ -90,6 +90,8 @@ class Service:
                 plane.stop(port)
             case protocol.Bridge(a, b):
                 plane.bridge(a, b)
+            case protocol.Mix(members, hears):
+                plane.mix(members, hears)
             case protocol.Unbridge(port):
                 plane.unbridge(port)
             case protocol.Record(left, right, path):

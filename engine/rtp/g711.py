@@ -77,6 +77,16 @@ def encode_alaw(samples: NDArray[np.int16]) -> bytes:
     return _alaw_codes()[samples.astype(np.int32) + 32768].tobytes()
 
 
+def linear_to_ulaw() -> bytes:
+    """65 536 octets: the code for each linear value from -32768 on."""
+    return _ulaw_codes().tobytes()
+
+
+def linear_to_alaw() -> bytes:
+    """65 536 octets: the code for each linear value from -32768 on."""
+    return _alaw_codes().tobytes()
+
+
 @cache
 def ulaw_to_alaw() -> bytes:
     """256 octets: the A-law code for each µ-law code."""

@@ -96,6 +96,10 @@ class FakePlane:
         if left is not None and right is not None:
             left.partner, right.partner = b, a
 
+    def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
+        for port in ports:
+            self.unbridge(port)
+
     def unbridge(self, a: PortId) -> None:
         found = self._find(a, "unbridge")
         if found is not None and found.partner is not None:

@@ -23,6 +23,7 @@ include "record.pxi"
 include "send.pxi"
 include "receive.pxi"
 include "report.pxi"
+include "mix.pxi"
 include "loop.pxi"
 
 cdef dict CODECS = {"PCMU": PCMU, "PCMA": PCMA}
@@ -74,7 +75,9 @@ cdef class NativeCore:
         m.clips = <Clip *>calloc(MAX_CLIPS, sizeof(Clip))
         m.commands = <Command *>calloc(COMMANDS, sizeof(Command))
         m.events = <Event *>calloc(EVENTS, sizeof(Event))
-        if not (m.legs and m.live and m.recordings and m.clips and m.commands and m.events):
+        m.ears = <Ear *>calloc(ports, sizeof(Ear))
+        m.conferences = <Conference *>calloc(ports + 1, sizeof(Conference))
+        if not (m.ears and m.conferences and m.legs and m.live and m.recordings and m.clips and m.commands and m.events):
             raise MemoryError
         m.stepped = stepped
         m.wall_offset = 0 if stepped else cw_wall_offset()
@@ -92,6 +95,8 @@ cdef class NativeCore:
         m.linear[PCMA] = <int16_t *><char *>(<bytes>tables["alaw"])
         m.other[PCMU] = <uint8_t *><char *>(<bytes>tables["ulaw_to_alaw"])
         m.other[PCMA] = <uint8_t *><char *>(<bytes>tables["alaw_to_ulaw"])
+        m.code[PCMU] = <uint8_t *><char *>(<bytes>tables["linear_to_ulaw"])
+        m.code[PCMA] = <uint8_t *><char *>(<bytes>tables["linear_to_alaw"])
         self.library = srtp
         functions = srtp.functions
         m.protect = <Crypt><uintptr_t>functions["srtp_protect"]
@@ -120,6 +125,8 @@ cdef class NativeCore:
         free(self.m.legs)
         free(self.m.live)
         free(self.m.recordings)
+        free(self.m.ears)
+        free(self.m.conferences)
         free(self.m.clips)
         free(self.m.commands)
         free(self.m.events)
@@ -170,7 +177,7 @@ cdef class NativeCore:
         leg.base_timestamp = get32(random + 6)
         leg.chance = get32(random + 10)
         memcpy(leg.cname, <char *>cname, 16)
-        leg.peer = -1
+        leg.peer = leg.conference = -1
         leg.remote_lost = -1
         leg.far.dtmf_type = NO_TYPE
         self.families[leg.id] = family
@@ -231,7 +238,7 @@ cdef class NativeCore:
         command.value = play
         command.flags = loop | (barge_in << 1) | (failed << 2)
         for clip in clips:
-            command.clips[command.count] = clip
+            command.listed.clips[command.count] = clip
             command.count += 1
         self.push()
 
@@ -257,6 +264,16 @@ cdef class NativeCore:
 
     def bridge(self, uint32_t a, uint32_t b):
         self.command(C_BRIDGE, a).other = b
+        self.push()
+
+    def mix(self, ports, hears):
+        if len(ports) > MEMBERS or len(ports) != len(hears):
+            raise ValueError("members")
+        cdef Command *command = self.command(C_MIX, 0)
+        for port, mask in zip(ports, hears):
+            command.listed.party.ports[command.count] = port
+            command.listed.party.hears[command.count] = mask
+            command.count += 1
         self.push()
 
     def send_dtmf(self, uint32_t port, int event, int duration_ms):

@@ -55,8 +55,8 @@ cdef void do_play(Media *m, Leg *leg, Command *command) noexcept nogil:
     leg.played = leg.clip_index = leg.clip_position = 0
     leg.clip_count = command.count
     for i in range(command.count):
-        leg.clips[i] = command.clips[i]
-        total += m.clips[command.clips[i]].length
+        leg.clips[i] = command.listed.clips[i]
+        total += m.clips[command.listed.clips[i]].length
     leg.loops = command.flags & 1
     leg.barge_in = (command.flags >> 1) & 1
     leg.playing = 1
@@ -68,6 +68,8 @@ cdef void do_play(Media *m, Leg *leg, Command *command) noexcept nogil:
 
 
 cdef void part(Media *m, Leg *leg) noexcept nogil:
+    """From its partner, or out of its conference."""
+    leave(m, leg)
     if leg.peer >= 0:
         m.legs[leg.peer].peer = -1
         leg.peer = -1
@@ -122,6 +124,9 @@ cdef void obey(Media *m, Command *command) noexcept nogil:
     cdef Leg *leg
     if command.kind == C_OPEN:
         do_open(m, &m.legs[command.port & 0xFFFF])
+        return
+    if command.kind == C_MIX:
+        do_mix(m, &command.listed.party, command.count)
         return
     leg = leg_of(m, command.port)
     if command.kind == C_BRIDGE or command.kind == C_RECORD:
@@ -199,6 +204,11 @@ cdef void run_ticks(Media *m) noexcept nogil:
         while slot < m.recordings_top:
             if m.recordings[slot].state != UNUSED:
                 visit_recording(m, &m.recordings[slot])
+            slot += VISIT_MS
+        slot = <uint32_t>(m.tick % VISIT_MS)
+        while slot < m.conferences_top:
+            if m.conferences[slot].members:
+                mix_due(m, &m.conferences[slot])
             slot += VISIT_MS
 
 

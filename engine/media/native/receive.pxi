@@ -241,5 +241,8 @@ cdef void deliver(Media *m, Leg *leg, uint8_t *payload, uint32_t size, int codec
         on_key(m, leg, payload, size, timestamp)
     elif leg.recording != NULL:
         place(m, leg, payload, size, <uint8_t>codec, timestamp)
-    if leg.peer >= 0 and size > 0:
+    if leg.conference >= 0:
+        if not is_key and size > 0:
+            listen(m, leg, payload, size, <uint8_t>codec, timestamp, kind >> 7)
+    elif leg.peer >= 0 and size > 0:
         relay(m, leg, payload, size, is_key, kind >> 7, <uint8_t>(0 if is_key else codec), sequence, timestamp)

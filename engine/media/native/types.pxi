@@ -127,6 +127,12 @@ cdef enum:
     DTMF_STEP_MS = 20
     DTMF_GAP_MS = 60
     NO_TYPE = 255
+    MEMBERS = 16             # of a conference
+    MIX_FRAME = 160          # samples
+    EAR = 4096               # samples of a jitter buffer
+    EAR_DELAY = 320          # samples from a source's first packet to the frame after next
+    EAR_AHEAD = 1600         # samples that a packet may be early, and may have
+    EAR_LATE = 5             # late packets in a row: from then on they are the measure
 
 cdef enum:
     PCMU = 0
@@ -142,6 +148,7 @@ cdef enum:            # of what we send on a leg
     CLIPS = 1
     PEER = 2
     KEYS = 3
+    MIX = 4
 
 cdef enum:
     UNUSED = 0
@@ -160,6 +167,7 @@ cdef enum:
     C_STOP_RECORDING = 8
     C_SEND_DTMF = 9
     C_CLOSE = 10
+    C_MIX = 11
 
 cdef enum:
     E_DTMF = 1               # a: digit
@@ -251,6 +259,8 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint32_t from_port, from_ssrc, timestamp_offset
     uint16_t sequence_offset
     int32_t peer             # slot, -1 for none
+    int32_t conference       # index, -1 for none
+    uint32_t member          # place in it
     # playing
     uint8_t playing, loops, barge_in
     uint16_t clips[CLIPS_A_PLAY]
@@ -274,13 +284,35 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint8_t channel
     uint8_t unwritten        # recordings not yet told of; the leg waits for them when it closes
 
+cdef struct Ear:             # a member's jitter buffer, samples by RTP timestamp; media thread only
+    int16_t ring[EAR]
+    uint8_t present[EAR]
+    int16_t last[MIX_FRAME]  # the last whole frame
+    uint32_t ssrc
+    uint32_t next            # RTP timestamp of the next sample to be heard
+    uint8_t started, late, lost
+
+cdef struct Conference:      # media thread only; free when it has no members
+    uint32_t count, members  # places, and those taken
+    int32_t slots[MEMBERS]   # of legs; -1 for who has left
+    uint16_t hears[MEMBERS]  # bit j: hears the member in place j
+    int64_t due              # tick of the next frame
+
+cdef struct Party:           # what `mix` brings
+    uint32_t ports[MEMBERS]
+    uint16_t hears[MEMBERS]
+
+cdef union Listed:
+    uint16_t clips[CLIPS_A_PLAY]
+    Party party
+
 cdef struct Command:
     uint32_t kind, port, other, count
     int64_t value
     uint32_t flags
     Far far
     Recording *recording
-    uint16_t clips[CLIPS_A_PLAY]
+    Listed listed
 
 cdef struct Event:
     uint32_t kind, port
@@ -297,6 +329,10 @@ cdef struct Media:
     Clip *clips
     int16_t *linear[2]       # 256 values by Codec
     uint8_t *other[2]        # 256 codes: from this Codec to the other
+    uint8_t *code[2]         # 65536 codes by linear value + 32768
+    Ear *ears                # by slot; touched in conferences only
+    Conference *conferences  # as many as legs
+    uint32_t conferences_top  # first place never used
     Command *commands
     uint64_t command_head, command_tail
     Event *events

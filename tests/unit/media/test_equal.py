@@ -33,7 +33,7 @@ actions = st.lists(
             + ["wait", "wait", "skip", "repeat", "back", "jump", "ssrc", "alaw", "key", "key end", "noise"]
             + ["bridge", "bridge", "unbridge", "play", "play two", "loop", "stop", "press", "record", "end recording"]
             + ["hold", "resume", "recodec", "long ptime", "report", "move"]
-            + ["rekey", "tamper", "replay"]
+            + ["rekey", "tamper", "replay", "mix", "mix", "mix"]
         ),
         leg=st.integers(0, LEGS - 1),
         other=st.integers(0, LEGS - 1),
@@ -88,6 +88,10 @@ def command(rig: Rig, phones: list[Phone], do: Do, clips: list[str]) -> None:  #
             rig.advance(do.number * 30)
         case "bridge":
             plane.bridge(phone.port, other.port)
+        case "mix":
+            members = [one.port for n, one in enumerate(phones) if n == do.leg or (do.number + do.other * 5) >> n & 1]
+            hears = [[b for j, b in enumerate(members) if (do.number * 37 >> i + j) & 1] for i in range(len(members))]
+            plane.mix(members, hears)
         case "unbridge":
             plane.unbridge(phone.port)
         case "play" | "play two" | "loop":

@@ -16,6 +16,7 @@ COMMANDS: list[Command] = [
     protocol.Play(PortId(3), PlayId(9), ["a", "b"], True, False),
     protocol.Stop(PortId(3)),
     protocol.Bridge(PortId(1), PortId(2)),
+    protocol.Mix([PortId(1), PortId(2)], [[PortId(2)], []]),
     protocol.Unbridge(PortId(1)),
     protocol.Record(PortId(1), PortId(2), "x.wav"),
     protocol.StopRecording(PortId(1)),
