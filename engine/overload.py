@@ -2,7 +2,7 @@
 
 Theory of operation. Ten times a second the shell says how loaded it is (`sample`). Each measure is divided by its
 limit; the worst is the *pressure*. At 1 shedding begins: new INVITEs pass a token bucket whose rate starts a little
-below what was admitted lately, falls by a factor twice a second as long as the pressure stays at or above 1 (the more
+below what was admitted lately, falls by a factor every 0.4 s as long as the pressure stays at or above 1 (the more
 often in a row it had to), holds still just below 1, and rises under `RISE_BELOW`, in proportion to what is left to
 there (as the occupancy algorithms of RFC 6357's family do), and slowly when it is near: a dead band is the hysteresis.
 It ends when nothing needed to be refused for `CALM_FOR` seconds.
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from events.types import CallsShed, Event, OverloadBegan, OverloadEnded
 
-DECREASE_EVERY = 0.5
+DECREASE_EVERY = 0.4
 """Seconds between two steps down: it takes that long to see what the last one did."""
 RISE_BELOW = 0.92
 RISE_SLOWEST, RISE_FASTEST = 0.03, 1.0
@@ -34,7 +34,7 @@ BURST = 0.25
 """Seconds' worth of the rate that may come at once."""
 LOWEST = 5.0
 """New calls a second that are let in whatever the pressure: without any, nothing would tell that it fell."""
-AVERAGED_OVER = 1.0
+AVERAGED_OVER = 0.6
 """Seconds over which admitted calls and the busy share are averaged."""
 LAG_SAMPLES = 9
 REFUSED_FOR = 5.0
@@ -218,4 +218,4 @@ class Overload:
 
 def _fall(pressure: float, steps: int) -> float:
     """Factor of one step down, the one after `steps` others."""
-    return max(0.5, min(1.0 / pressure, 0.95 - 0.06 * steps))
+    return max(0.5, min(1.0 / pressure, 0.92 - 0.1 * steps))
