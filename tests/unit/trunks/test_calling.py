@@ -496,7 +496,7 @@ def test_a_trunk_may_prove_itself_by_digest_from_anywhere() -> None:
         stage = Stage(trunk(), app=app)
         stage.world = World(Trunk(name="far", user="gateway"), secrets=secrets, n1001=app)
         authenticator = stage.world.ua._admission._authenticator
-        challenges = authenticator._nonces.challenge("example.net", 0.0)
+        challenges = authenticator._nonces.challenge("example.net", 0.0, source="198.51.100.1")
         flow = stage.world.phone("x", 10).flow._replace(remote=("198.51.100.1", 5060))
         gateway = stage.world.phones[flow] = Softphone("02012345678", flow, stage.world._from_phone)
         for nc, number in ((1, "1001"), (2, "*11")):
