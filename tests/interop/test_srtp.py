@@ -88,7 +88,7 @@ def test_baresip_calls_pjsua(required: Site, tmp_path: Path) -> None:
         assert all(leg.srtp for leg in legs)
 
 
-@pytest.mark.parametrize(("secured", "plain"), [("pjsua", "pyvoip"), ("baresip", "pjsua")])
+@pytest.mark.parametrize(("secured", "plain"), [("pjsua", "sipp"), ("pjsua", "pyvoip"), ("baresip", "pjsua")])
 def test_an_encrypted_caller_and_a_plain_agent(optional: Site, tmp_path: Path, secured: str, plain: str) -> None:
     with agent(optional, plain, tmp_path) as two, caller(optional, secured, tmp_path, srtp="required") as one:
         legs = _talk_with_hold(optional, one, two)
