@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.call import Dial, Dialled, DialOutcome
 from engine.line import Line
+from engine.transport.addresses import parse_ip
 from engine.trunks.dialling import Dialling, MakeLeg
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
@@ -38,12 +39,14 @@ class TrunkPool:
         self._running: asyncio.Task[None] | None = None
 
     def start(self, line: Line, before: Mapping[str, Before]) -> None:
-        """before: what the log says of each trunk that it knows. Targets given by name are looked up first; that may
-        take seconds, and nobody waits for it."""
+        """before: what the log says of each trunk that it knows. Trunks with targets given by name begin once those are
+        looked up; that may take seconds, and nobody waits for it."""
         for name in sorted(before.keys() - {trunk.name for trunk in self._trunks}):
             line.emit(TrunkRemoved(trunk=name))
-        if self._trunks:
-            self._running = asyncio.get_running_loop().create_task(self._run(line, before))
+        if any(parse_ip(host) is None for host in self._hosts()):
+            self._running = asyncio.get_running_loop().create_task(self._resolve(line, before))
+        else:
+            self._begin(line, before)
 
     async def stop(self) -> None:
         """Take registrations back; no more OPTIONS."""
@@ -63,14 +66,17 @@ class TrunkPool:
     def _hosts(self) -> list[str]:
         return [target.host for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
 
-    async def _run(self, line: Line, before: Mapping[str, Before]) -> None:
-        known = await self._resolver.refresh(self._hosts())
+    def _begin(self, line: Line, before: Mapping[str, Before]) -> None:
         for trunk in self._trunks:
             assert trunk.outbound is not None
             limits = self._limits[trunk.name]
             work = TrunkAtWork(trunk, trunk.outbound, limits, line, self._resolver, self._changed)
             self._working[trunk.name] = work
             work.start(before.get(trunk.name, Before()))
+
+    async def _resolve(self, line: Line, before: Mapping[str, Before]) -> None:
+        known = await self._resolver.refresh(self._hosts())
+        self._begin(line, before)
         while True:
             await asyncio.sleep(RESOLVE_EVERY if known else RESOLVE_SOON)
             known = await self._resolver.refresh(self._hosts())
