@@ -86,13 +86,18 @@ def rows(site: Site, kind: str, within: float = 10.0) -> list[tuple[Any, ...]]:
     return found
 
 
-def test_a_telephone_behind_the_second_target_answers_a_queued_call_and_is_recorded(tmp_path: Path) -> None:
-    """The first target is silent; the call reaches the second within 4 s. Both are foreign stacks."""
+def test_a_telephone_behind_the_third_target_answers_a_queued_call_and_is_recorded(tmp_path: Path) -> None:
+    """The first target refuses connections, the next is silent: the call reaches the third within 4 s. Caller and
+    telephone are foreign stacks."""
     telephone = options(None, tmp_path, "telephone", TELEPHONE_HZ)
     with operating() as (silent, port), phone("pjsua", telephone) as ringing:
         silent.deaf = True
         outbound = {
-            "targets": [f"127.0.0.1:{port}", {"host": "localhost", "port": telephone.sip_port, "priority": 1}],
+            "targets": [
+                f"tcp:127.0.0.1:{free_ports(1)[0]}",
+                {"host": "127.0.0.1", "port": port, "priority": 1},
+                {"host": "localhost", "port": telephone.sip_port, "priority": 2},
+            ],
             "domain": "op.example",
             "number": "+864001001001",
             "health": {"every": 0},
@@ -112,8 +117,9 @@ def test_a_telephone_behind_the_second_target_answers_a_queued_call_and_is_recor
             rate, samples = read_wav(site.recordings / stopped.path)
             assert dominant(samples[rate // 2 :, 0], rate=rate) == pytest.approx(CALLER_HZ, abs=20)
             assert dominant(samples[rate // 2 :, 1], rate=rate) == pytest.approx(TELEPHONE_HZ, abs=20)
-            (first, one), (second, other) = dialled
+            (first, dead), (_, one), (second, other) = dialled
             assert second - first < 4.0
+            assert dead.target.endswith(";transport=tcp")
             assert one.target == f"sip:013912345678@127.0.0.1:{port}"
             assert other.target == f"sip:013912345678@localhost:{telephone.sip_port}"
             assert other.trunk == "carrier"
