@@ -495,20 +495,22 @@ def test_a_trunk_may_prove_itself_by_digest_from_anywhere() -> None:
         app = Telephoning()
         stage = Stage(trunk(), app=app)
         stage.world = World(Trunk(name="far", user="gateway"), secrets=secrets, n1001=app)
-        authenticator = stage.world.ua._admission._authenticator
-        challenges = authenticator._nonces.challenge("example.net", 0.0, source="198.51.100.1")
         flow = stage.world.phone("x", 10).flow._replace(remote=("198.51.100.1", 5060))
         gateway = stage.world.phones[flow] = Softphone("02012345678", flow, stage.world._from_phone)
+        gateway.call("1001")
+        await asyncio.sleep(1)
+        assert gateway.statuses == [401]
+        challenge = next(value for m in gateway.heard for value in m.headers.all("WWW-Authenticate"))
         for nc, number in ((1, "1001"), (2, "*11")):
             uri = f"sip:{number}@192.0.2.1"
-            proof = answer(challenges[0], "INVITE", uri, "gateway", "pw", "cn", nc)
+            proof = answer(challenge, "INVITE", uri, "gateway", "pw", "cn", nc)
             gateway.call(number, Authorization=proof)
             await asyncio.sleep(1)
         (arrived,) = stage.world.of(CallArrived)
         assert (arrived.trunk, arrived.caller) == ("far", "02012345678")
         assert gateway.statuses[-1] == 404, "feature codes are for phones"
         impostor = stage.world.phones[flow] = Softphone("8001", flow, stage.world._from_phone)
-        proof = answer(challenges[0], "INVITE", "sip:1001@192.0.2.1", "gateway", "pw", "cn", 3)
+        proof = answer(challenge, "INVITE", "sip:1001@192.0.2.1", "gateway", "pw", "cn", 3)
         impostor.call("1001", Authorization=proof)
         await asyncio.sleep(1)
         assert impostor.statuses == [403], "a trunk lends nobody an agent's name"
