@@ -378,7 +378,7 @@ cdef class NativeCore:
 
     def run(self):
         cdef Media *m = self.m
-        self.urgency = cw_urgent()
+        self.urgency = cw_urgent(10)
         with nogil:
             while not cw_load32(&m.stop):
                 turn(m, -1, -1)
@@ -391,6 +391,7 @@ cdef class NativeCore:
         cdef Media *m = self.m
         cdef int16_t frames[2 * DRAIN]
         cdef int64_t next_pass = cw_now(), left
+        cw_urgent(5)  # below the packets, above all else: a ring holds a second, and a lost second is lost for good
         with nogil:
             while not cw_load32(&m.stop):
                 left = (next_pass - cw_now()) // 1000000

@@ -48,9 +48,9 @@ cdef extern from *:
         }
         timerfd_settime(fd, on ? TFD_TIMER_ABSTIME : 0, &spec, NULL);
     }
-    /* Before everything else on this core: real time when allowed, else a better nice value. 2, 1 or 0. */
-    static inline int cw_urgent(void) {
-        struct sched_param param = {.sched_priority = 10};
+    /* Before all ordinary work on this core: real time when allowed, else a better nice value. 2, 1 or 0. */
+    static inline int cw_urgent(int priority) {
+        struct sched_param param = {.sched_priority = priority};
         if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) == 0) return 2;
         return setpriority(PRIO_PROCESS, syscall(SYS_gettid), -10) == 0 ? 1 : 0;
     }
@@ -81,7 +81,7 @@ cdef extern from *:
     int64_t cw_wall_offset() noexcept nogil
     void cw_watch(int, int, uint64_t) noexcept nogil
     void cw_ticking(int, int) noexcept nogil
-    int cw_urgent() noexcept nogil
+    int cw_urgent(int priority) noexcept nogil
     long cw_receive(int, void *, size_t, void *, uint32_t *) noexcept nogil
     long cw_send(int, const void *, size_t, const void *, uint32_t) noexcept nogil
     int cw_wait(int, int) noexcept nogil
