@@ -27,6 +27,8 @@ prompts = typer.Typer(help="The spoken clips of the flows.")
 app.add_typer(prompts, name="prompts", no_args_is_help=True)
 recordings = typer.Typer(help="The recorded calls.")
 app.add_typer(recordings, name="recordings", no_args_is_help=True)
+sip = typer.Typer(help="What goes over the wire.")
+app.add_typer(sip, name="sip", no_args_is_help=True)
 database = typer.Typer(help="The SQL tables, which are made from the event log.")
 app.add_typer(database, name="db", no_args_is_help=True)
 
@@ -185,6 +187,49 @@ def ready(name: str, site: SITE = HERE) -> None:
 def not_ready(name: str, reason: Annotated[str, typer.Argument()] = "", site: SITE = HERE) -> None:
     """The agent takes no calls for a while, for a reason named in config/agents.yaml. From the phone: *14."""
     _agent_command(site, name, "not_ready", reason)
+
+
+@sip.command()
+def trace(
+    site: SITE = HERE,
+    call: Annotated[
+        str, typer.Option(help="One call, as `callwright status` and `events` name it: all its legs.")
+    ] = "",
+    call_id: Annotated[str, typer.Option("--call-id", help="A SIP Call-ID; with the other legs of its call.")] = "",
+    number: Annotated[str, typer.Option(help="All calls and registrations from or to this number.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as messages pass, until Ctrl-C.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Each message whole, not its arrow alone.")] = False,
+) -> None:
+    """Draw the SIP messages of a call as a ladder, while it happens or soon after; without a filter list what is kept.
+
+    The running hotline keeps the last messages in memory. Passwords, their proofs and SRTP keys are struck out."""
+    from app.sip_trace import show_trace  # noqa: PLC0415
+
+    wanted = {"call": call, "call_id": call_id, "number": number}
+    if sum(1 for value in wanted.values() if value) > 1:
+        raise typer.BadParameter("give one of --call, --call-id and --number")
+    if follow and not any(wanted.values()):
+        raise typer.BadParameter("--follow needs --call, --call-id or --number")
+    raise typer.Exit(show_trace(site, wanted, follow=follow, full=full))
+
+
+@app.command()
+def bandwidth(
+    calls: Annotated[int, typer.Option(min=0, help="Calls at the same time.")] = 0,
+    erlangs: Annotated[float, typer.Option(min=0.0, help="Or: traffic; lines follow by Erlang B.")] = 0.0,
+    blocking: Annotated[float, typer.Option(help="Share of calls that may find all lines busy.")] = 0.01,
+    codec: Annotated[str, typer.Option(help="PCMA or PCMU.")] = "PCMA",
+    ptime: Annotated[int, typer.Option(min=10, max=60, help="Milliseconds of audio in a packet.")] = 20,
+    srtp: Annotated[str, typer.Option(help="none, sha1_80, sha1_32 or gcm.")] = "none",
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6 in place of IPv4.")] = False,
+    vlan: Annotated[bool, typer.Option("--vlan", help="Ethernet frames carry a VLAN tag.")] = False,
+    recording: Annotated[bool, typer.Option("--recording", help="Also what recordings write to the disk.")] = False,
+) -> None:
+    """How much network so many calls need, at the operator's line and here; how many lines a traffic needs."""
+    from app.bandwidth import Wish, show_bandwidth  # noqa: PLC0415
+
+    wish = Wish(calls, erlangs, blocking, codec, ptime, srtp, ipv6, vlan, recording)
+    raise typer.Exit(show_bandwidth(wish, sys.stdout))
 
 
 @prompts.command()

@@ -18,6 +18,7 @@ from app import protection, staffing, trunking
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.settings import Site
+from app.sip_messages import SipMessages
 from app.status import site_names, snapshot
 from app.tls import tls_settings
 from app.transports import Limits as TransportLimits
@@ -34,6 +35,7 @@ from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
+from engine.trace import SipTrace
 from engine.transport.pool import CONNECTIONS_LIMIT
 from engine.transport.tls import TlsContexts
 from engine.trunks.limits import Limits
@@ -103,6 +105,8 @@ class Control:
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
             TransportLimits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
         )
+        self._trace = SipTrace(clock.monotonic)
+        self._journal.subscribe(self._trace.observe)
         self._acd = AcdService(
             staffing.queues(site),
             staffing.agents(site),
@@ -130,6 +134,7 @@ class Control:
                 "agent": self._agent,
                 "blocked": self._blocked,
                 "unblock": self._unblock,
+                "sip_trace": SipMessages(self._trace, clock).answer,
             },
         )
         self._timers: list[asyncio.TimerHandle] = []
@@ -146,7 +151,7 @@ class Control:
         self._acd.restore(self._agents_past)
         self._agents_past.clear()
         await self._server.start()
-        await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
+        await self._transports.start(self._inputs.sip, self._trace.receiving(self._ua.receive), self._ua.flow_lost)
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
         self._report()
@@ -240,7 +245,7 @@ class Control:
                 chance=chance,
                 emit=self.emit,
                 outbox=self._outbox,
-                send=self._transports.send,
+                send=self._trace.sending(self._transports.send),
                 flow_to=self._transports.flow_to,
                 alive=self._transports.alive,
                 planes=self._medias,

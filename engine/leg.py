@@ -9,6 +9,7 @@ import structlog
 
 from engine.info import digit_info, info_digit
 from engine.line import ALLOW, SERVER, Line, ResponseHandler
+from engine.listening import heard, heard_by_peer
 from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
 from engine.media.profile import USUAL, MediaProfile
 from engine.sdp.describe import SdpError
@@ -356,6 +357,10 @@ class SipLeg(ResponseHandler):
                     remote_lost=stats.remote_lost,
                     srtp=str(self.stream.remote.srtp.suite) if self.stream.remote.srtp else "",
                     unauthenticated=stats.unauthenticated,
+                    remote_jitter_ms=round(stats.remote_jitter_ms, 2),
+                    round_trip_ms=round(stats.round_trip_ms, 2),
+                    mos=heard(stats, self.stream.remote.ptime_ms),
+                    remote_mos=heard_by_peer(stats, self.stream.remote.ptime_ms),
                 )
             )
         self.listener.leg_media_closed(self)

@@ -76,13 +76,20 @@ class OutboundLeg(SipLeg):
             self.finish(EndedBy.SYSTEM, "media")
         if self.ended.done():
             return
-        target = self._destination.uri
+        target, sip_call_id = self._destination.uri, self.line.ids.token(100)
         self._sent_at = self.line.clock.monotonic()
         self.known = True
         self.line.emit(
-            LegDialled(call=self.call, leg=self._id, target=target, ring_for=ring_for, trunk=self._destination.trunk)
+            LegDialled(
+                call=self.call,
+                leg=self._id,
+                target=target,
+                ring_for=ring_for,
+                trunk=self._destination.trunk,
+                sip_call_id=sip_call_id,
+            )
         )
-        self._send(self._request(self.line.ids.token(100), self.stream.offer()))
+        self._send(self._request(sip_call_id, self.stream.offer()))
 
     def _send(self, invite: Request) -> None:
         self._invite = invite

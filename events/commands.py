@@ -13,6 +13,7 @@ from sqlalchemy import select
 from events import tables
 from events.codec import EVENTS, decode, encode, event_type, fields
 from events.journal import Tail
+from events.legs import legs_summary
 from events.rebuild import RebuildReport
 from events.rebuild import rebuild as rebuild_tables
 from events.segments import lines, segments
@@ -91,6 +92,8 @@ def show_call(source: Path | str, call: str, out: Out) -> bool:
     out(headline(records))
     for line in story(records):
         out(str(line).rstrip())
+    for text in ("", *legs_summary(records)):
+        out(text)
     return True
 
 

@@ -133,7 +133,10 @@ def _left(b: Body) -> str:
 def _media(b: Body) -> str:
     remote = f", peer missed {b['remote_lost']}" if b["remote_lost"] >= 0 else ""
     packets = f"{b['packets_received']} packets in, {b['packets_sent']} out, {b['packets_lost']} lost{remote}"
-    return f"{b['codec']}: {packets}; jitter {b['jitter_ms']:.1f} ms, at most {b['jitter_max_ms']:.1f}"
+    jitter = f"jitter {b['jitter_ms']:.1f} ms, at most {b['jitter_max_ms']:.1f}"
+    trip = f"; round trip {b['round_trip_ms']:.1f} ms" if b["round_trip_ms"] >= 0 else ""
+    mos = f"; MOS {b['mos']:.2f}" if b["mos"] else ""
+    return f"{b['codec']}: {packets}; {jitter}{trip}{mos}"
 
 
 _What = str | Callable[[Body], str]

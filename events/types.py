@@ -144,6 +144,8 @@ class LegDialled(Event, frozen=True):
     ring_for: float
     trunk: str = ""
     """"" for a phone of ours."""
+    sip_call_id: str = ""
+    """Of our INVITE; "" in logs from before it was kept."""
 
 
 class LegRinging(Event, frozen=True):
@@ -241,6 +243,14 @@ class LegMediaReported(Event, frozen=True):
     """Suite, such as AES_CM_128_HMAC_SHA1_80; empty for plain RTP."""
     unauthenticated: int = 0
     """SRTP packets dropped because their tag was not authentic, or because they had come before."""
+    remote_jitter_ms: float = -1.0
+    """Likewise, at the peer; -1 when it sent none."""
+    round_trip_ms: float = -1.0
+    """To the peer and back, by RTCP (RFC 3550 §6.4.1); -1 when it could not be measured."""
+    mos: float = 0.0
+    """What we heard, by the E-model (engine/rtp/emodel.py): 1 … 4.5; 0 when nothing was heard."""
+    remote_mos: float = 0.0
+    """What the peer heard of us, by its last report; 0 when it sent none."""
 
 
 class RtpTimedOut(Event, frozen=True):

@@ -152,6 +152,12 @@ class Fold:
         if expected := event.packets_received + lost:
             self.tally.observe(n.RTP_LOSS, codec, value=lost / expected)
             self.tally.observe(n.RTP_JITTER, codec, value=event.jitter_max_ms / 1000)
+        if event.mos:
+            self.tally.observe(n.CALL_MOS, "us", value=event.mos)
+        if event.remote_mos:
+            self.tally.observe(n.CALL_MOS, "peer", value=event.remote_mos)
+        if event.round_trip_ms >= 0:
+            self.tally.observe(n.ROUND_TRIP, value=event.round_trip_ms / 1000)
 
     def _recorded(self, event: e.RecordingStopped) -> None:
         self.tally.add(n.RECORDINGS)

@@ -37,6 +37,9 @@ LOSS_BUCKETS = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25)
 """Share of packets: 1 % is heard, 5 % is bad."""
 JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2)
 """Seconds; a packet is 20 ms."""
+MOS_BUCKETS = (1.5, 2.0, 2.58, 3.1, 3.6, 4.03, 4.2, 4.34)
+"""Steps of G.107 Annex B: below 3.1 nearly all are dissatisfied, below 3.6 many, below 4.03 some; from 4.34 none."""
+ROUND_TRIP_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.0)
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 
@@ -148,6 +151,20 @@ RTP_LOSS = Metric(
 )
 RTP_JITTER = Metric(
     "callwright_rtp_jitter_seconds", _H, "Highest interarrival jitter (RFC 3550) of a leg.", ("codec",), JITTER_BUCKETS
+)
+CALL_MOS = Metric(
+    "callwright_call_mos",
+    _H,
+    "How a leg sounded, by the E-model (ITU-T G.107): 1 to 4.5; heard by us, or by the peer as it reported.",
+    ("heard_by",),
+    MOS_BUCKETS,
+)
+ROUND_TRIP = Metric(
+    "callwright_rtp_round_trip_seconds",
+    _H,
+    "To a leg's peer and back, by RTCP (RFC 3550); legs whose peer answers no reports are not in it.",
+    (),
+    ROUND_TRIP_BUCKETS,
 )
 RTP_TIMEOUTS = Metric("callwright_rtp_timeouts_total", _C, "Legs whose audio stopped coming.")
 MEDIA_PACKETS = Metric(

@@ -84,6 +84,10 @@ class PortStats(msgspec.Struct, frozen=True, kw_only=True):
     remote_lost: int = -1
     unauthenticated: int = 0
     """SRTP and SRTCP packets of no authentic tag, and authentic ones that had come before (RFC 3711 §3.3)."""
+    remote_jitter_ms: float = -1.0
+    """By the peer's last report; -1 without one."""
+    round_trip_ms: float = -1.0
+    """To the peer and back, by RTCP (RFC 3550 §6.4.1); -1 when it could not be measured."""
 
 
 class MediaEvent(msgspec.Struct, frozen=True, tag=True, tag_field="type"):

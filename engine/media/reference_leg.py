@@ -64,6 +64,7 @@ class Leg:
         self._timed_out = False
         self._last_sr: tuple[int, int] | None = None
         self._remote_lost = -1
+        self._remote_jitter = self._round_trip = -1.0
         self._chance = int.from_bytes(port.identity[10:14], "big")
         self._report_next = self._reported = 0
 
@@ -276,6 +277,9 @@ class Leg:
         for block in report.blocks:
             if block.ssrc == self.sender.ssrc:
                 self._remote_lost = block.lost
+                self._remote_jitter = block.jitter / 8
+                trip = rtcp.round_trip(ntp_at(now) >> 16 & 0xFFFFFFFF, block)
+                self._round_trip = self._round_trip if trip is None else trip * 1000
 
     def _report(self, tick: int, now: int) -> None:
         self._chance = (self._chance * 1664525 + 1013904223) & 0xFFFFFFFF
@@ -284,8 +288,9 @@ class Leg:
             return
         sender = None
         if self.sender.packets != self._reported:
-            ntp = (now // 1_000_000_000 + 2208988800) << 32 | ((now % 1_000_000_000) << 32) // 1_000_000_000
-            sender = rtcp.SenderInfo(ntp, self.sender.timestamp_at(now), self.sender.packets, self.sender.octets)
+            sender = rtcp.SenderInfo(
+                ntp_at(now), self.sender.timestamp_at(now), self.sender.packets, self.sender.octets
+            )
         self._reported = self.sender.packets
         report = rtcp.Report(self.sender.ssrc, sender, self._blocks(now // 1_000_000))
         one = self._sockets[0 if self.far.rtp_port == self.far.rtcp_port else 1]
@@ -330,4 +335,11 @@ class Leg:
             "strangers": self._strangers,
             "remote_lost": self._remote_lost,
             "unauthenticated": self._lock.unauthenticated,
+            "remote_jitter_ms": self._remote_jitter,
+            "round_trip_ms": self._round_trip,
         }
+
+
+def ntp_at(now: int) -> int:
+    """64-bit NTP time stamp of a time in ns since 1970."""
+    return (now // 1_000_000_000 + 2208988800) << 32 | ((now % 1_000_000_000) << 32) // 1_000_000_000

@@ -6,6 +6,8 @@ from typing import NamedTuple
 SR, RR, SDES, BYE = 200, 201, 202, 203
 CNAME_SIZE = 16
 """RFC 7022 §4.2: 96 random bits or so; ours are 16 hexadecimal digits."""
+LONGEST_ROUND_TRIP = 10
+"""Seconds."""
 _BLOCK = struct.Struct("!IIIIII")
 _SENDER = struct.Struct("!IIIII")
 
@@ -78,6 +80,15 @@ def _parse_block(data: bytes, start: int) -> ReportBlock:
     ssrc, loss, highest, jitter, last_sr, delay = _BLOCK.unpack_from(data, start)
     lost = loss & 0xFFFFFF
     return ReportBlock(ssrc, loss >> 24, lost - 0x1000000 if lost & 0x800000 else lost, highest, jitter, last_sr, delay)
+
+
+def round_trip(arrived: int, block: ReportBlock) -> float | None:
+    """Seconds to the peer and back (§6.4.1), from a block on our own stream.
+
+    arrived: the middle 32 bits of our NTP time at its arrival. None when the peer has seen no SR of ours yet, or when
+    the time can't be: its mistake."""
+    trip = (arrived - block.last_sr - block.delay_since_sr) & 0xFFFFFFFF
+    return trip / 65536 if block.last_sr and trip < LONGEST_ROUND_TRIP * 65536 else None
 
 
 def _whole(data: bytes) -> bool:

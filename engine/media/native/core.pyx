@@ -179,6 +179,7 @@ cdef class NativeCore:
         memcpy(leg.cname, <char *>cname, 16)
         leg.peer = leg.conference = -1
         leg.remote_lost = -1
+        leg.remote_jitter = leg.round_trip = -1
         leg.far.dtmf_type = NO_TYPE
         self.families[leg.id] = family
         self.command(C_OPEN, leg.id)
@@ -339,6 +340,8 @@ cdef class NativeCore:
             "strangers": leg.strangers,
             "remote_lost": leg.remote_lost,
             "unauthenticated": leg.unauthenticated,
+            "remote_jitter_ms": leg.remote_jitter / 8.0 if leg.remote_jitter >= 0 else -1.0,
+            "round_trip_ms": leg.round_trip * 1000 / 65536.0 if leg.round_trip >= 0 else -1.0,
         }
 
     def health(self):

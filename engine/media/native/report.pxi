@@ -12,6 +12,16 @@ cdef bint whole(uint8_t *packet, uint32_t size) noexcept nogil:
     return at == size
 
 
+cdef void measure_round_trip(Media *m, Leg *leg, uint32_t last_sr, uint32_t delay) noexcept nogil:
+    """§6.4.1: arrival - LSR - DLSR, in 1/65536 s. A time that can't be is the peer's mistake, and is not taken."""
+    cdef uint64_t wall = <uint64_t>(m.now + m.wall_offset)
+    cdef uint32_t seconds = <uint32_t>(wall // 1000000000 + <uint64_t>2208988800)
+    cdef uint32_t fraction = <uint32_t>(((wall % 1000000000) << 16) // 1000000000)
+    cdef uint32_t trip = (seconds << 16) + fraction - last_sr - delay
+    if last_sr and trip < LONGEST_ROUND_TRIP:
+        leg.round_trip = trip
+
+
 cdef void on_report(Media *m, Leg *leg, uint8_t *packet, uint32_t size, Address *origin) noexcept nogil:
     cdef uint32_t start = 8, end, i
     cdef uint8_t *block
@@ -46,6 +56,8 @@ cdef void on_report(Media *m, Leg *leg, uint8_t *packet, uint32_t size, Address 
         if get32(block) == leg.own_ssrc:
             lost = <int32_t>(get32(block + 4) & 0xFFFFFF)
             leg.remote_lost = lost - 0x1000000 if lost & 0x800000 else lost
+            leg.remote_jitter = get32(block + 12)
+            measure_round_trip(m, leg, get32(block + 16), get32(block + 20))
 
 
 cdef void on_rtcp(Media *m, Leg *leg) noexcept nogil:

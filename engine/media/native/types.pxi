@@ -123,6 +123,7 @@ cdef enum:
     SSRC_SILENCE_MS = 60     # after so long another SSRC of the same address may take over
     VISIT_MS = 10            # each leg is looked at so often
     CATCH_UP_MS = 200        # after a longer stall the missed packets are not sent any more
+    LONGEST_ROUND_TRIP = 655360  # 10 s
     DTMF_QUEUE = 32
     DTMF_STEP_MS = 20
     DTMF_GAP_MS = 60
@@ -279,6 +280,8 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint32_t chance, last_sr, reported_sent
     int64_t last_sr_ms
     int32_t remote_lost
+    int64_t remote_jitter    # timestamp units, -1 unknown
+    int64_t round_trip       # 1/65536 s, -1 unknown
     # recording
     Recording *recording
     uint8_t channel

@@ -270,7 +270,7 @@ def test_names_follow_the_conventions() -> None:
         assert bool(metric.buckets) == (metric.kind is n.Kind.HISTOGRAM)
         assert not {"le", "quantile", "job", "instance"} & set(metric.labels)
         if metric.kind is n.Kind.HISTOGRAM:
-            assert metric.name.endswith(("_seconds", "_ratio"))
+            assert metric.name.endswith(("_seconds", "_ratio", "_mos"))
 
 
 def test_every_metric_is_exposed_with_help_and_type() -> None:
