@@ -222,13 +222,12 @@ def bandwidth(
     ptime: Annotated[int, typer.Option(min=10, max=60, help="Milliseconds of audio in a packet.")] = 20,
     srtp: Annotated[str, typer.Option(help="none, sha1_80, sha1_32 or gcm.")] = "none",
     ipv6: Annotated[bool, typer.Option("--ipv6", help="IPv6 in place of IPv4.")] = False,
-    vlan: Annotated[bool, typer.Option("--vlan", help="Ethernet frames carry a VLAN tag.")] = False,
     recording: Annotated[bool, typer.Option("--recording", help="Also what recordings write to the disk.")] = False,
 ) -> None:
     """How much network so many calls need, at the operator's line and here; how many lines a traffic needs."""
     from app.bandwidth import Wish, show_bandwidth  # noqa: PLC0415
 
-    wish = Wish(calls, erlangs, blocking, codec, ptime, srtp, ipv6, vlan, recording)
+    wish = Wish(calls, erlangs, blocking, codec, ptime, srtp, ipv6, recording)
     raise typer.Exit(show_bandwidth(wish, sys.stdout))
 
 

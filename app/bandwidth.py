@@ -21,7 +21,6 @@ class Wish:
     ptime_ms: int
     srtp: str
     ipv6: bool
-    vlan: bool
     recording: bool
 
 
@@ -39,7 +38,7 @@ def show_bandwidth(wish: Wish, out: TextIO) -> int:
 def bandwidth_lines(wish: Wish) -> list[str]:
     """Raises ValueError with words for the person who asked."""
     calls = _peak(wish)
-    path = Path(wish.srtp, wish.ipv6, wish.vlan)
+    path = Path(wish.srtp, wish.ipv6)
     one = stream(wish.codec.upper(), wish.ptime_ms, path)
     lines = [_traffic(wish, calls), "", *_packet(wish, one), ""]
     lines.append(f"{'':<42}{'IP':>14}{'Ethernet':>14}")
@@ -55,7 +54,6 @@ def bandwidth_lines(wish: Wish) -> list[str]:
     if wish.recording:
         written = calls * RECORDING_BYTES
         lines.append(f"recordings: {written / 1e6:,.2f} MB/s, {written * 3600 / 1e9:,.1f} GB in an hour of peak")
-    lines.append("SIP itself: about 10 kB a call and leg, less than 1 % of its audio from 2 minutes on.")
     return lines
 
 

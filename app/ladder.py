@@ -98,7 +98,8 @@ def listing(reply: Mapping[str, Any]) -> Iterable[str]:
     for conversation in reply["conversations"]:
         (first,) = messages({"conversations": [conversation]})
         when = datetime.fromtimestamp(first.at, UTC)
-        what = " / ".join((_label(first), conversation["last"], conversation["sip_call_id"]))
+        who = _address(first.header("from", "f"))
+        what = " / ".join((f"{_label(first)} from {who}", conversation["last"], conversation["sip_call_id"]))
         began = f"{when:%H:%M:%S}.{when.microsecond // 1000:03}"
         yield f"{began:<13}{conversation['count']:>8}  {conversation['call']:<19} {printable(what)}"
 

@@ -16,7 +16,6 @@ ETHERNET: Final = 38
 """Preamble 8, header 14, checksum 4, gap 12: what a frame takes of a link."""
 SMALLEST_FRAME: Final = 84
 """With all of that, for a packet of 46 octets or fewer."""
-VLAN_TAG: Final = 4
 RTCP_PACKET: Final = 80
 """Ours: sender report with one block (52) and SDES with a CNAME (28)."""
 RTCP_EVERY: Final = 5.0
@@ -28,7 +27,6 @@ class Path(NamedTuple):
 
     srtp: str = "none"
     ipv6: bool = False
-    vlan: bool = False
 
     def ip(self, datagram: int) -> int:
         """Octets of the IP packet that carries so many octets over UDP."""
@@ -36,8 +34,7 @@ class Path(NamedTuple):
 
     def wire(self, datagram: int) -> int:
         """Octets that it takes of an Ethernet link."""
-        frame = self.ip(datagram) + ETHERNET + VLAN_TAG * self.vlan
-        return max(SMALLEST_FRAME, frame)
+        return max(SMALLEST_FRAME, self.ip(datagram) + ETHERNET)
 
 
 class Stream(NamedTuple):

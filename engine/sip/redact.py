@@ -12,7 +12,9 @@ STRUCK: Final = "[redacted]"
 
 _CREDENTIALS: Final = re.compile(r"(?im)^((?:proxy-)?authorization[ \t]*:[ \t]*)(.*(?:\r?\n[ \t].*)*)")
 """One header field, continuation lines included (RFC 3261 §7.3.1)."""
-_PROOFS: Final = re.compile(r'(?i)\b(response|rspauth|cnonce|auts)(\s*=\s*)("(?:[^"\\]|\\.)*+"?|[^\s,;"]++)')
+_PROOFS: Final = re.compile(
+    r'(?i)\b(response|rspauth|cnonce|auts)(\s*=\s*)("(?:[^"\\\r\n]|\\.|\r?\n[ \t])*+"?|[^\s,;"]++)'
+)
 _BEFORE_AT: Final = re.compile(r"""(?<![^\s@<>"])[^\s@<>"]++@""")
 """Begins only where a word begins: linear in whatever a peer sends."""
 _USER: Final = re.compile(r"(?i)sips?:[^:]*:")
