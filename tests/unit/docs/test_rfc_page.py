@@ -35,7 +35,9 @@ def test_a_named_test_is_there(test: str) -> None:
     """`unit/sip/test_parse.py`, or `…::test_name` for one of its functions."""
     path, _, function = test.partition("::")
     source = (ROOT / "tests" / path).read_text()
-    tests = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    tests = {
+        node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert function in tests if function else any(name.startswith("test_") for name in tests)
 
 
