@@ -10,12 +10,13 @@ there is; `after`: only messages with a higher number. Reply:
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from app.control_socket import Refused
 from engine.sip.redact import redact
 from engine.trace import Conversation, SipTrace, Traced
+from events.types import Recorded
 from kernel.clock import Clock
 
 MESSAGES_A_REPLY: Final = 500
@@ -27,14 +28,17 @@ LISTED: Final = 40
 
 
 class SipMessages:
-    def __init__(self, trace: SipTrace, clock: Clock) -> None:
-        self._trace = trace
+    """`trace` sees every message; `subscribe` (of the journal) tells it whose they are."""
+
+    def __init__(self, clock: Clock, subscribe: Callable[[Callable[[Recorded], None]], object]) -> None:
+        self.trace = SipTrace(clock.monotonic)
+        subscribe(self.trace.observe)
         self._clock = clock
 
     async def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """For ControlServer. Raises Refused when nothing fits and nothing is awaited (`after` is 0)."""
         after = int(request.get("after", 0))
-        newest = self._trace.number
+        newest = self.trace.number
         wanted = {name: str(request.get(name) or "") for name in ("call", "call_id", "number")}
         if not any(wanted.values()):
             return {"newest": newest, "more": False, "conversations": await self._list(after)}
@@ -45,12 +49,12 @@ class SipMessages:
 
     async def _find(self, wanted: Mapping[str, str]) -> list[Conversation]:
         if wanted["call"]:
-            return self._trace.of_call(wanted["call"])
+            return self.trace.of_call(wanted["call"])
         if wanted["call_id"]:
-            return self._whole_calls(self._trace.of_call_id(wanted["call_id"]))
+            return self._whole_calls(self.trace.of_call_id(wanted["call_id"]))
         names = number_pattern(wanted["number"])
         found = []
-        for index, conversation in enumerate(self._trace.all()):
+        for index, conversation in enumerate(self.trace.all()):
             if index % A_TURN == 0:
                 await asyncio.sleep(0)
             if conversation.first and names.search(conversation.first[0].data):
@@ -63,7 +67,7 @@ class SipMessages:
         for conversation in found:
             whole[id(conversation)] = conversation
             for call in conversation.calls:
-                whole |= {id(leg): leg for leg in self._trace.of_call(call)}
+                whole |= {id(leg): leg for leg in self.trace.of_call(call)}
         return list(whole.values())
 
     async def _reply(self, found: list[Conversation], after: int, newest: int) -> dict[str, Any]:
@@ -83,7 +87,7 @@ class SipMessages:
     async def _list(self, after: int) -> list[dict[str, Any]]:
         """The first message of each: enough to tell what it is."""
         listed = []
-        for conversation in [c for c in self._trace.all() if c.newest > after and c.first][-LISTED:]:
+        for conversation in [c for c in self.trace.all() if c.newest > after and c.first][-LISTED:]:
             entry = self._head(conversation)
             messages = list(conversation)
             entry["messages"] = [self._message(messages[0])]
@@ -96,7 +100,7 @@ class SipMessages:
 
     def _head(self, conversation: Conversation) -> dict[str, Any]:
         call = conversation.calls[-1] if conversation.calls else ""
-        legs = self._trace.of_call(call)
+        legs = self.trace.of_call(call)
         return {
             "sip_call_id": conversation.sip_call_id,
             "call": call,

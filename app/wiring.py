@@ -17,6 +17,7 @@ from acd.service import AcdService
 from app import protection, staffing, trunking
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
+from app.memory import resident_bytes
 from app.settings import Site
 from app.sip_messages import SipMessages
 from app.status import site_names, snapshot
@@ -35,7 +36,6 @@ from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
-from engine.trace import SipTrace
 from engine.transport.pool import CONNECTIONS_LIMIT
 from engine.transport.tls import TlsContexts
 from engine.trunks.limits import Limits
@@ -105,8 +105,7 @@ class Control:
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
             TransportLimits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
         )
-        self._trace = SipTrace(clock.monotonic)
-        self._journal.subscribe(self._trace.observe)
+        self._sip = SipMessages(clock, self._journal.subscribe)
         self._acd = AcdService(
             staffing.queues(site),
             staffing.agents(site),
@@ -134,7 +133,7 @@ class Control:
                 "agent": self._agent,
                 "blocked": self._blocked,
                 "unblock": self._unblock,
-                "sip_trace": SipMessages(self._trace, clock).answer,
+                "sip_trace": self._sip.answer,
             },
         )
         self._timers: list[asyncio.TimerHandle] = []
@@ -151,7 +150,7 @@ class Control:
         self._acd.restore(self._agents_past)
         self._agents_past.clear()
         await self._server.start()
-        await self._transports.start(self._inputs.sip, self._trace.receiving(self._ua.receive), self._ua.flow_lost)
+        await self._transports.start(self._inputs.sip, self._sip.trace.receiving(self._ua.receive), self._ua.flow_lost)
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
         self._report()
@@ -245,7 +244,7 @@ class Control:
                 chance=chance,
                 emit=self.emit,
                 outbox=self._outbox,
-                send=self._trace.sending(self._transports.send),
+                send=self._sip.trace.sending(self._transports.send),
                 flow_to=self._transports.flow_to,
                 alive=self._transports.alive,
                 planes=self._medias,
@@ -333,7 +332,7 @@ class Control:
                 journal_bytes=self._journal.bytes,
                 unsynced_ms_max=round(self._journal.take_unsynced_ms_max(), 1),
                 cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-                memory_bytes=_resident_bytes(),
+                memory_bytes=resident_bytes(),
                 pressure=round(self._overload.take_worst(), 3),
             )
         )
@@ -398,8 +397,3 @@ def _domains(site: Site) -> frozenset[str]:
 def _code_clips(site: Site, prompt: str) -> Sequence[str]:
     """A feature code's confirmation, in each of the site's languages."""
     return site.prompts.spoken([prompt], site.main.languages)
-
-
-def _resident_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()

@@ -10,7 +10,6 @@ from app.ladder import Ladder, listing, messages
 from app.sip_messages import MESSAGES_A_REPLY, SipMessages, number_pattern
 from app.sip_trace import View
 from engine.sip.flow import Flow
-from engine.trace import SipTrace
 from events.types import CallArrived, LegDialled, Recorded
 from kernel.clock import Clock
 from kernel.ids import CallId, LegId
@@ -38,8 +37,8 @@ class Wire:
     def __init__(self) -> None:
         self.now = 100.0
         self.clock = Clock(lambda: self.now, 1_800_000_000.0)
-        self.trace = SipTrace(self.clock.monotonic)
-        self.messages = SipMessages(self.trace, self.clock)
+        self.messages = SipMessages(self.clock, lambda _: None)
+        self.trace = self.messages.trace
 
     def passes(self, flow: Flow, data: bytes, *, sent: bool) -> None:
         self.trace.note(data, flow, sent=sent)
