@@ -53,12 +53,17 @@ def names(found: list[Conversation]) -> list[str]:
 def test_both_directions_pass_and_are_kept_in_order() -> None:
     times = iter([1.0, 2.0])
     trace = SipTrace(lambda: next(times))
-    passed: list[object] = []
-    trace.receiving(lambda data, flow: passed.append((data, flow)))(message("a"), FLOW)
-    assert trace.sending(lambda flow, data: passed.append((flow, data)) is None)(
-        FLOW, message("a", "SIP/2.0 100 Trying")
-    )
-    assert passed == [(message("a"), FLOW), (FLOW, message("a", "SIP/2.0 100 Trying"))]
+    received: list[tuple[bytes, Flow]] = []
+    sent: list[tuple[Flow, bytes]] = []
+
+    def send(flow: Flow, data: bytes) -> bool:
+        sent.append((flow, data))
+        return True
+
+    trying = message("a", "SIP/2.0 100 Trying")
+    trace.receiving(lambda data, flow: received.append((data, flow)))(message("a"), FLOW)
+    assert trace.sending(send)(FLOW, trying)
+    assert (received, sent) == ([(message("a"), FLOW)], [(FLOW, trying)])
     (found,) = trace.of_call_id("a")
     assert [(m.number, m.at, m.sent) for m in found] == [(1, 1.0, False), (2, 2.0, True)]
 

@@ -1,5 +1,9 @@
 """The summary of a call's legs, as `callwright call` ends with it."""
 
+from typing import Any
+
+from msgspec.structs import replace
+
 from events.codec import decode
 from events.legs import legs, legs_summary
 from events.types import (
@@ -20,10 +24,20 @@ CALL = CallId("c")
 CALLER, PHONE = LegId("c-1"), LegId("c-2")
 
 
-def media(leg: LegId, **fields: float) -> LegMediaReported:
-    counts = {"packets_received": 980, "packets_sent": 1000, "packets_lost": 20, "strangers": 0, "remote_lost": -1}
-    known = {name: int(fields.pop(name, value)) for name, value in counts.items()}
-    return LegMediaReported(call=CALL, leg=leg, codec="PCMA", jitter_ms=1.5, jitter_max_ms=3.0, **known, **fields)
+def media(leg: LegId, **fields: Any) -> LegMediaReported:
+    plain = LegMediaReported(
+        call=CALL,
+        leg=leg,
+        codec="PCMA",
+        packets_received=980,
+        packets_sent=1000,
+        packets_lost=20,
+        jitter_ms=1.5,
+        jitter_max_ms=3.0,
+        strangers=0,
+        remote_lost=-1,
+    )
+    return replace(plain, **fields)
 
 
 EVENTS: list[Event] = [
