@@ -43,6 +43,7 @@ from engine.sip.transactions import (
     TransactionLayer,
 )
 from engine.sip_counts import SipCounts
+from engine.throttle import Throttle
 from engine.trunks.pool import TrunkPool
 from events.types import CallArrived, CallRefused, EndedBy, Event
 from kernel.clock import Clock
@@ -51,6 +52,9 @@ from kernel.ids import CallId, Ids, LegId
 log = structlog.get_logger()
 
 METHODS = frozenset(ALLOW.split(", "))
+
+MALFORMED_EVERY = 1.0
+"""Seconds between two log lines on messages that could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,7 @@ class UserAgent:
             alive=parts.alive,
             chance=parts.chance,
         )
+        self._malformed = Throttle(MALFORMED_EVERY)
         self.calls: dict[CallId, LiveCall] = {}
         self._invites: dict[ServerKey, CallerLeg] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -345,7 +350,10 @@ class UserAgent:
         answer = bad_request(error)
         self._counts.malformed += 1
         self._counts.dropped += answer is None
-        log.info("malformed", source=str(flow), reason=error.reason, offset=error.offset, answered=answer is not None)
+        count = self._malformed.take(self.clock.monotonic())
+        if count:
+            told = {"source": str(flow), "reason": error.reason, "offset": error.offset, "count": count}
+            log.info("malformed", **told, answered=answer is not None)
         if answer is not None:
             self._outbox.add(self._deliver, flow, answer)
 
