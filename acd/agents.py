@@ -39,6 +39,8 @@ class In(Enum):
     NOT_READY = auto()
     OFFER = auto()
     ANSWER = auto()
+    DIRECT = auto()
+    """A call that no queue offered: from a colleague, or passed on by one. Whoever takes up his phone talks."""
     MISS = auto()
     WITHDRAW = auto()
     RELEASE = auto()
@@ -53,11 +55,21 @@ class Do(Enum):
     """Remember the command for the end of the call; a later one replaces it."""
     FORGET = auto()
     """Drop what was remembered: the agent stays at work."""
+    RETURN = auto()
+    """Talk, and be back in this state, with its reason and what is left of its time, when the call ends."""
+    CHANGE = auto()
+    """From the one call to the other."""
 
 
 S = AgentState
 # fmt: off
 TABLE: dict[tuple[AgentState, In], AgentState | Do] = {
+    (S.LOGGED_OUT, In.DIRECT):     Do.RETURN,
+    (S.NOT_READY,  In.DIRECT):     Do.RETURN,
+    (S.WRAP_UP,    In.DIRECT):     Do.RETURN,
+    (S.READY,      In.DIRECT):     S.ON_CALL,
+    (S.OFFERED,    In.DIRECT):     S.ON_CALL,
+    (S.ON_CALL,    In.DIRECT):     Do.CHANGE,
     (S.LOGGED_OUT, In.LOGIN):      S.NOT_READY,
     (S.LOGGED_OUT, In.READY):      S.READY,
     (S.LOGGED_OUT, In.NOT_READY):  S.NOT_READY,
@@ -95,6 +107,8 @@ class Kept:
     state: AgentState
     reason: str
     via: str
+    lasts: float | None = None
+    """Seconds, of a state that ends by itself."""
 
 
 class Agent:
@@ -134,15 +148,26 @@ class Agent:
         target = TABLE.get((self.state, what))
         if target is None:
             return None
+        if target is Do.RETURN or target is Do.CHANGE:
+            return self._direct(now, call, back=target is Do.RETURN)
         if isinstance(target, Do):
             asked = S.LOGGED_OUT if what is In.LOGOUT else S.NOT_READY
             self.kept = Kept(asked, reason, via) if target is Do.KEEP else None
             return None
         if what is In.RELEASE and self.kept is not None:
-            target, reason, via, lasts = self.kept.state, self.kept.reason, self.kept.via, None
+            target, reason, via, lasts = self.kept.state, self.kept.reason, self.kept.via, self.kept.lasts
         elif target is S.WRAP_UP and not lasts:
             target = S.READY
         return self._enter(target, what, now, reason=reason, via=via, call=call, lasts=lasts)
+
+    def _direct(self, now: float, call: CallId | None, *, back: bool) -> AgentStateChanged | None:
+        kept = self.kept
+        if back:
+            left = None if self.until is None else max(self.until - now, 1.0)
+            kept = Kept(self.state, self.reason, "acd", left)
+        event = self._enter(S.ON_CALL, In.DIRECT, now, reason="", via="acd", call=call, lasts=None)
+        self.kept = kept
+        return event
 
     def _enter(
         self,

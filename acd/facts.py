@@ -1,15 +1,12 @@
 """The events of a stay in a queue, made from its state."""
 
 from acd.routing.model import requirements
-from acd.visit import Connected, Ringing, Visit
-from engine.call import BridgeEnd
+from acd.visit import Ringing, Visit
 from events.types import (
     CallAbandoned,
-    CallConnected,
     CallFlowedOut,
     CallOffered,
     CallQueued,
-    CallReleased,
     OfferMissed,
     OfferResult,
     OfferWithdrawn,
@@ -58,28 +55,6 @@ def withdrawn(visit: Visit, ringing: Ringing, now: float) -> OfferWithdrawn:
         agent=ringing.agent,
         offer=ringing.offer,
         rang=round(now - ringing.since, 3),
-    )
-
-
-def connected(visit: Visit, talk: Connected, rang: float) -> CallConnected:
-    return CallConnected(
-        call=visit.call.id,
-        queue=visit.queue.name,
-        agent=talk.agent,
-        offer=talk.offer,
-        waited=visit.waited(talk.at),
-        rang=round(rang, 3),
-    )
-
-
-def released(visit: Visit, talk: Connected, end: BridgeEnd) -> CallReleased:
-    return CallReleased(
-        call=visit.call.id,
-        queue=visit.queue.name,
-        agent=talk.agent,
-        talked=end.talked,
-        held=end.held,
-        ended_by=end.ended_by,
     )
 
 

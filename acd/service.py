@@ -9,10 +9,13 @@ cancelled and left to end by itself; should it answer all the same, its leg is h
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from acd import facts
 from acd.agents import Command, In
+from acd.destinations import Destinations
+from acd.direct import Direct
 from acd.roster import SOFTPHONE, CommandResult, Roster
 from acd.routing.model import (
     Admit,
@@ -23,7 +26,6 @@ from acd.routing.model import (
     CallLeaves,
     Decision,
     FlowOut,
-    Handled,
     Missed,
     Offer,
     Queue,
@@ -33,20 +35,25 @@ from acd.routing.model import (
     Withdraw,
 )
 from acd.routing.router import Router
-from acd.visit import Connected, QueueOutcome, QueueResult, Ringing, Visit, order
-from engine.call import BridgeEnd, Call, Dialled, DialOutcome
+from acd.talks import Onward, Part, Talks
+from acd.visit import QueueOutcome, QueueResult, Ringing, Visit, order
+from engine.call import Call, Dialled, DialOutcome
 from events.types import (
     EndedBy,
     Event,
     OfferResult,
     QueueExit,
     Recorded,
+    TransferKind,
 )
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, OfferId, QueueName
 
 Announcer = Callable[[Call, int, float], Sequence[str]]
 """(call, position, expected wait or -1) -> clips in the caller's language; () to stay silent this time."""
+Flow = Callable[[Call], Awaitable[None]]
+TRANSFERRED = 5
+"""Priority of a caller whom an agent sent to another queue, above that queue's own: he has waited once already."""
 RING_GRACE = 10.0
 """A dial that has not ended so long after `ring_for` is given up: whatever went wrong below, nobody stays stuck."""
 
@@ -63,6 +70,7 @@ class AcdService:
         clock: Clock,
         ids: Ids,
         announcer: Announcer = lambda call, position, wait: (),
+        flows: Mapping[str, Flow] = MappingProxyType({}),
     ) -> None:
         profiles = list(agents)
         self.router = Router(queues, profiles)
@@ -71,6 +79,18 @@ class AcdService:
         self._now = clock.monotonic
         self._ids = ids
         self._announcer = announcer
+        self._flows = flows
+        self.destinations = Destinations(self.roster, self.router, flows)
+        self.direct = Direct(self.roster, emit=emit, now=clock.monotonic, ids=ids, tell=self._tell)
+        self.talks = Talks(
+            self.roster,
+            self.destinations,
+            self.direct,
+            emit=emit,
+            now=clock.monotonic,
+            tell=self._tell,
+            refuses=lambda queue: self.router.refuses(queue.name, self._now()),
+        )
         self._visits: dict[CallId, Visit] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
@@ -85,13 +105,25 @@ class AcdService:
 
         skills: required besides the queue's own, skill -> lowest level. Raises KeyError for an unknown queue,
         ValueError for a call that is in a queue; CancelledError passes when the caller hangs up."""
-        visit = self._open(call, self.router.queues[QueueName(queue)], skills or {}, priority)
+        stayed = await self._stay(call, self.router.queues[QueueName(queue)], skills or {}, priority)
+        return stayed if isinstance(stayed, QueueResult) else await self.follow(call, stayed)
+
+    async def follow(self, call: Call, onward: Onward) -> QueueResult:
+        """Where an agent sent the caller, and on from there."""
+        while onward.queue is not None:
+            stayed = await self._stay(call, onward.queue, {}, TRANSFERRED)
+            if isinstance(stayed, QueueResult):
+                return stayed
+            onward = stayed
+        if onward.flow:
+            await self._flows[onward.flow](call)
+        return QueueResult(QueueOutcome.SERVED)
+
+    async def _stay(self, call: Call, queue: Queue, skills: Mapping[str, int], priority: int) -> QueueResult | Onward:
+        """One queue, and the talks that it leads to."""
+        visit = self._open(call, queue, skills, priority)
         try:
             await visit.settled
-            if visit.connected is None:
-                assert visit.result is not None
-                return visit.result
-            self._release(visit, await call.bridge(visit.connected.leg, record=visit.queue.record))
         except asyncio.CancelledError:
             self._broken(visit, EndedBy.SYSTEM if self._closing else EndedBy.CALLER)
             raise
@@ -100,10 +132,11 @@ class AcdService:
             raise
         finally:
             visit.quiet()
-            if visit.connected is not None:
-                visit.connected.leg.hangup()
             del self._visits[call.id]
-        return QueueResult(QueueOutcome.SERVED)
+        if visit.talk is None:
+            assert visit.result is not None
+            return visit.result
+        return await self.talks.run(visit.talk)
 
     # --- what agents and phones do ----------------------------------------------------------------------------
 
@@ -114,6 +147,15 @@ class AcdService:
         result, told = self.roster.command(agent, Command(command), reason, via)
         self._tell(*told)
         return result
+
+    def transfer(self, agent: str, to: str, *, consult: bool) -> str:
+        """Pass on the caller whom an agent talks to: at once, or after the agent has talked to whoever is to take him
+        (then `decide`). to: see Destinations.find. Returns why not, "" when it is begun."""
+        return self.talks.ask(AgentName(agent), to, TransferKind.ATTENDED if consult else TransferKind.BLIND)
+
+    def decide(self, agent: str, *, complete: bool) -> str:
+        """Complete a consultation, or take the caller back. Returns why not, "" when done."""
+        return self.talks.decide(AgentName(agent), complete=complete)
 
     def phone_registered(self, aor: str) -> None:
         """A phone registered or refreshed (both: a refresh proves a phone alive that did not answer its INVITE)."""
@@ -135,9 +177,9 @@ class AcdService:
 
     def close(self) -> None:
         """Orderly stop: calls that wait leave their queue (lost). Who talks goes on until his task is cancelled."""
-        self._closing = True
+        self._closing = self.talks.closing = True
         for visit in list(self._visits.values()):
-            if visit.connected is None and not visit.over:
+            if visit.talk is None and not visit.over:
                 self._leave(visit, QueueExit.LOST)
         if self._alarm is not None:
             self._alarm.cancel()
@@ -238,14 +280,20 @@ class AcdService:
             self._emit(facts.missed(visit, ringing, result, dialled.rang))
             self._tell(Missed(visit.call.id), *self.roster.miss(ringing.agent, result))
             return
-        before = visit.call.last_bridge
         visit.call.queued = False
-        visit.connected = Connected(ringing.agent, ringing.offer, dialled.leg, self._now(), before)
-        self._emit(facts.connected(visit, visit.connected, dialled.rang))
-        told = self.roster.step(ringing.agent, In.ANSWER, call=visit.call.id)
+        part = Part(
+            call=visit.call,
+            agent=ringing.agent,
+            offer=ringing.offer,
+            leg=dialled.leg,
+            queue=visit.queue,
+            home=visit.queue,
+            record=visit.queue.record,
+        )
+        visit.talk = self.talks.begin(part, dialled.rang, visit.waited(self._now()))
         visit.quiet()
         visit.settle()
-        self._tell(Answered(visit.call.id), *told)
+        self._tell(Answered(visit.call.id))
 
     def _agent_gone(self, visit: Visit, agent: AgentName) -> None:
         """The agent logged out, went not ready or lost the phone while it rang; his state is changed already."""
@@ -283,12 +331,11 @@ class AcdService:
         """`enqueue` ends by an exception: the caller hung up (or we stop), or a fault of ours."""
         if visit.over:
             return  # left the queue in the same moment: that stands
-        talk, now = visit.connected, self._now()
-        if talk is not None:
-            last = visit.call.last_bridge
-            if last is None or last is talk.bridge_before:
-                last = BridgeEnd(by, 0.0, 0.0)  # gone between the answer and the bridge
-            self._release(visit, last)
+        now = self._now()
+        if visit.talk is not None:  # gone between the answer and the bridge
+            visit.over = True
+            self.talks.broken(visit.talk, by)
+            visit.talk.part.leg.hangup()
         elif by is EndedBy.SYSTEM:
             self._leave(visit, QueueExit.LOST)
         else:
@@ -297,16 +344,6 @@ class AcdService:
             visit.over = True
             self._emit(facts.abandoned(visit, place[0] if place is not None else 0, now))
             self._tell(CallLeaves(visit.call.id), *told)
-
-    def _release(self, visit: Visit, end: BridgeEnd) -> None:
-        assert visit.connected is not None
-        visit.over = True
-        self._emit(facts.released(visit, visit.connected, end))
-        agent = visit.connected.agent
-        own = self.roster.agents[agent].profile.wrap_up
-        wrap_up = visit.queue.wrap_up if own is None else own
-        told = self.roster.step(agent, In.RELEASE, call=visit.call.id, lasts=wrap_up)
-        self._tell(Handled(visit.queue.name, end.talked + wrap_up), *told)
 
     # --- what the caller hears and presses --------------------------------------------------------------------
 

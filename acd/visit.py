@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from acd.routing.model import AgentProfile, Queue, Waiting
-from engine.call import BridgeEnd, Call, Dial, Leg
+from acd.talks import Talk
+from engine.call import Call, Dial
 from kernel.ids import AgentName, OfferId
 
 DISPLAY_MAX = 64
@@ -38,29 +39,19 @@ class Ringing:
     task: "asyncio.Task[None] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    agent: AgentName
-    offer: OfferId
-    leg: Leg
-    at: float
-    bridge_before: BridgeEnd | None
-    """The call's `last_bridge` at this moment: of an earlier talk, not of this one."""
-
-
 class Visit:
-    """`settled` resolves once: an agent answered (`connected` is set) or the call left the queue (`result` is)."""
+    """`settled` resolves once: an agent answered (`talk` is set) or the call left the queue (`result` is)."""
 
     __slots__ = (
         "announcing",
         "call",
-        "connected",
         "keys",
         "over",
         "queue",
         "result",
         "ringing",
         "settled",
+        "talk",
         "tasks",
         "waiting",
     )
@@ -71,7 +62,7 @@ class Visit:
         self.waiting = waiting
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ringing: Ringing | None = None
-        self.connected: Connected | None = None
+        self.talk: Talk | None = None
         self.result: QueueResult | None = None
         self.over = False
         """Its terminal event is in the log; nothing may follow."""

@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
+from acd.consults import Consults
+from acd.destinations import ToAgent, ToQueue
 from acd.feature_codes import FeatureCodes
 from acd.service import AcdService
 from app import protection, staffing, trunking
@@ -26,6 +28,7 @@ from app.transports import Limits as TransportLimits
 from app.transports import SipSocket, Transports, advertised, split_host
 from engine.admission import Admission
 from engine.authentication import Authenticator
+from engine.call import Call
 from engine.line import ALLOW, LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
 from engine.media.wav import repair
@@ -113,6 +116,7 @@ class Control:
             clock=clock,
             ids=ids,
             announcer=QueueAnnouncer(site.prompts, tuple(site.main.languages)),
+            flows={number: partial(self._run_flow, flow) for number, flow in site.main.numbers.items()},
         )
         self._medias = Medias(
             dict(inputs.media),
@@ -211,7 +215,7 @@ class Control:
         self._gate = protection.gate(
             main.sip.defence, _domains(site), ALLOW.split(", "), admission.trunk_name, self.emit
         )
-        interpreter = Interpreter(
+        interpreter = self._interpreter = Interpreter(
             site.flows,
             Ports(
                 emit=self.emit,
@@ -251,10 +255,14 @@ class Control:
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
                 admission=admission,
                 screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
-                dialplan=_Dialplan(main.numbers, interpreter, codes),
+                dialplan=_Dialplan(main.numbers, interpreter, codes, self._acd),
                 trunks=self._trunks,
             ),
         )
+
+    async def _run_flow(self, flow: str, call: Call) -> None:
+        """Where an agent transferred a caller to its number."""
+        await self._interpreter.run(flow, call)
 
     def _media_event(self, plane: Plane, event: MediaEvent) -> None:
         self._ua.media_event(plane, event)
@@ -346,12 +354,16 @@ class Control:
 
 
 class _Dialplan:
-    """Numbers to flows for everybody, feature codes for our own phones."""
+    """Numbers to flows for everybody; feature codes, agents and queues for our own phones."""
 
-    def __init__(self, numbers: Mapping[str, str], interpreter: Interpreter, codes: FeatureCodes) -> None:
+    def __init__(
+        self, numbers: Mapping[str, str], interpreter: Interpreter, codes: FeatureCodes, acd: AcdService
+    ) -> None:
         self._numbers = numbers
         self._interpreter = interpreter
         self._codes = codes
+        self._destinations = acd.destinations
+        self._consults = Consults(acd)
 
     def route(self, dialled: str, phone: str) -> App | None:
         flow = self._numbers.get(dialled)
@@ -359,7 +371,15 @@ class _Dialplan:
             return partial(self._interpreter.run, flow)
         if phone and dialled.startswith(FEATURE_PREFIX):
             return self._code
-        return None
+        to = self._destinations.find(dialled) if phone else None
+        return partial(self._consult, to=to) if isinstance(to, ToAgent | ToQueue) else None
+
+    def takes(self, number: str) -> bool:
+        return self._destinations.find(number) is not None
+
+    async def _consult(self, call: LiveCall, *, to: ToAgent | ToQueue) -> None:
+        call.count_as(CallOutcome.CONSULT)
+        await self._consults.run(call, to)
 
     async def _code(self, call: LiveCall) -> None:
         call.count_as(CallOutcome.FEATURE_CODE)

@@ -47,7 +47,7 @@ class Admission:
         self._users = {trunk.user: trunk for trunk in trunks if trunk.user}
         self._limits = limits
         self._authenticator = authenticator
-        self._domains = domains
+        self.domains = domains
         self._prefix = feature_prefix
         self._known: dict[str, Trunk | None] = {}
 
@@ -58,7 +58,7 @@ class Admission:
         anybody an agent's name."""
         trunk = self.trunk_of(flow)
         sender = request.from_
-        own = sender.uri.host.lower() in self._domains and self._authenticator.knows(sender.uri.username)
+        own = sender.uri.host.lower() in self.domains and self._authenticator.knows(sender.uri.username)
         if trunk is None or own or request.request_uri.username.startswith(self._prefix):
             user = self._authenticator.check(request, flow, now)
             if isinstance(user, Response):

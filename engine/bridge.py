@@ -1,8 +1,10 @@
 """Two legs talking: relay, hold with music to the other side, and the seconds of each."""
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from engine.call import BridgeEnd
+from engine.call import BridgeEnd, JoinEnd
 from engine.leg import SipLeg
 from events.types import CallBridged, CallHeld, CallResumed, CallUnbridged, EndedBy
 from kernel.ids import CallId
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """Caller and agent. `stop` hangs the agent up."""
+    """Caller and agent."""
 
     def __init__(self, ua: "UserAgent", call: CallId, caller: SipLeg, agent: SipLeg) -> None:
         self._ua, self._call, self._caller, self._agent = ua, call, caller, agent
@@ -28,13 +30,20 @@ class Bridge:
             if leg.held:
                 self.hold(leg, held=True)
 
-    def other(self, leg: SipLeg) -> SipLeg:
-        return self._agent if leg is self._caller else self._caller
+    @property
+    def agent(self) -> SipLeg:
+        return self._agent
+
+    def other(self, leg: SipLeg) -> SipLeg | None:
+        """None for a leg that is in no talk now."""
+        return self._agent if leg is self._caller else self._caller if leg is self._agent else None
 
     def hold(self, leg: SipLeg, *, held: bool) -> None:
         """`leg` asked for hold or ended it: its partner hears music meanwhile."""
         now = self._ua.clock.monotonic()
         other = self.other(leg)
+        if other is None:
+            return
         if held and leg not in self._holding:
             if not self._holding:
                 self._held_since = now
@@ -49,7 +58,8 @@ class Bridge:
                 other.plane.stop(other.port)
             self._ua.emit(CallResumed(call=self._call, leg=leg.id, held=round(now - since, 3)))
 
-    def stop(self, ended_by: EndedBy) -> BridgeEnd:
+    def stop(self, ended_by: EndedBy, *, keep: bool) -> BridgeEnd:
+        """keep: the agent's leg lives on, for the time of a transfer; else it is hung up."""
         now = self._ua.clock.monotonic()
         if self._holding:
             self._held += now - self._held_since
@@ -58,6 +68,26 @@ class Bridge:
             self._caller.plane.unbridge(self._caller.port)
             if self._agent in self._holding:
                 self._caller.plane.stop(self._caller.port)
-        self._agent.hangup("bridge_end")
+        if not keep:
+            self._agent.hangup("bridge_end")
+        elif self._agent.has_media and self._caller in self._holding:
+            self._agent.plane.stop(self._agent.port)
         self._ua.emit(CallUnbridged(call=self._call, leg=self._agent.id, talked=talked, held=held, ended_by=ended_by))
         return BridgeEnd(ended_by, talked, held)
+
+
+async def join(a: SipLeg, b: SipLeg, until: asyncio.Future[None], monotonic: Callable[[], float]) -> JoinEnd:
+    """Two legs of one call talk, its caller apart. See engine.call.Call.join."""
+    began = monotonic()
+    if a.has_media and b.has_media:
+        a.plane.bridge(a.port, b.port)
+    try:
+        ends: list[asyncio.Future[Any]] = [a.ended, b.ended, until]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if a.has_media:
+            a.plane.unbridge(a.port)
+        elif b.has_media:
+            b.plane.unbridge(b.port)
+    ended = a if a.ended.done() else b if b.ended.done() else None
+    return JoinEnd(round(monotonic() - began, 3), ended)

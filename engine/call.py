@@ -6,12 +6,13 @@ Everything else that can happen is a value. Prompts and music are named by clip:
 (mono, 16 bit, 8 kHz), loaded once by the media plane.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from events.types import EndedBy
+from events.types import EndedBy, TransferKind
 from kernel.ids import CallId, LegId
 
 
@@ -77,6 +78,46 @@ class BridgeEnd:
     ended_by: EndedBy
     talked: float
     held: float
+    transfer: "Transfer | None" = None
+    """Set when the agent wants the caller to be with somebody else. The leg still waits then, and the caller hears
+    music: transfer him, bridge the leg again, or hang it up."""
+    taken: bool = False
+    """The leg went over to another call, by an attended transfer: this call has nobody to talk to any more."""
+
+
+class Transfer(Protocol):
+    """Exactly one of `done` and `failed` is to be called, unless the caller hangs up."""
+
+    @property
+    def kind(self) -> TransferKind: ...
+    @property
+    def target(self) -> str:
+        """As dialled: a number, or the name of a queue or agent. Of one consulted by phone: the user of his phone."""
+
+    @property
+    def consulted(self) -> bool:
+        """The agent's phone talks to the target already: `take` that leg. Otherwise, with kind ATTENDED, dial him and
+        let the two talk (`Call.join`) before the caller does."""
+
+    def progress(self, sip_status: int = 180) -> None:
+        """Tell the agent's phone, if it asked by REFER: trying, ringing."""
+
+    def take(self) -> "Leg | None":
+        """The consulted party's leg, now of this call and to be bridged; None when he is gone, or can't be taken."""
+
+    def done(self) -> None:
+        """The target has the caller now, or the queue has. The agent's leg ends a little later by itself."""
+
+    def failed(self, sip_status: int) -> None:
+        """The agent's leg goes on waiting, if it has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinEnd:
+    talked: float
+    """Seconds."""
+    ended: "Leg | None"
+    """Who hung up; None: `until` was done."""
 
 
 class Leg(Protocol):
@@ -87,6 +128,9 @@ class Leg(Protocol):
 
     def hangup(self, reason: str = "") -> None:
         """BYE (or CANCEL) and free the port. Never blocks, may be repeated."""
+
+    async def wait_ended(self) -> None:
+        """Returns when it has ended, whoever ended it."""
 
 
 class Call(Protocol):
@@ -113,6 +157,9 @@ class Call(Protocol):
 
     async def answer(self) -> None:
         """200 OK; returns when the ACK is here. Does nothing when answered already."""
+
+    def ringing(self) -> None:
+        """180, unless the call is answered."""
 
     async def reject(self, sip_status: int, reason: str) -> None:
         """Final error status before any answer; cancels the task that calls it, as a hang-up would."""
@@ -141,12 +188,19 @@ class Call(Protocol):
     async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
         """Connect caller and leg until the leg hangs up (value) or the caller does (cancelled).
 
-        Whatever happens the leg is hung up and freed when this returns. Hold from either side plays music to
-        the other. With record, one stereo WAV: caller left, leg right."""
+        The leg is hung up and freed when this returns, unless a transfer is asked for. Hold from either side plays
+        music to the other. With record, one stereo WAV: caller left, leg right."""
 
     @property
     def last_bridge(self) -> BridgeEnd | None:
         """How the latest bridge ended; set also when the caller's hang-up cancelled it. None before the first."""
+
+    def ask_transfer(self, target: str, kind: TransferKind) -> bool:
+        """End the present bridge with a Transfer, as a REFER of the agent's phone would. False: there is none."""
+
+    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+        """Let two dialled legs of this call talk to each other, while the caller hears music, until one hangs up or
+        `until` is done. Neither is hung up by this."""
 
     async def hangup(self, reason: str = "bye") -> None:
         """End the call from our side. Cancels the task that calls it."""

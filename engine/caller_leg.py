@@ -43,6 +43,7 @@ class CallerLeg(SipLeg):
         self._key = key
         self._sips = wants_sips(invite)
         self._pending: Request | None = invite  # until it has its final answer
+        self._rung = False
         self._answering = asyncio.Lock()
         self._acked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.usage.received(key, invite)
@@ -62,6 +63,18 @@ class CallerLeg(SipLeg):
             if self._pending is not None:
                 self._accept_invite(self._pending)
         await asyncio.shield(self._acked)
+
+    def ring(self) -> None:
+        """180, once, before any answer."""
+        if self._pending is None or self._rung:
+            return
+        self._rung = True
+        response = reply(self._pending, 180, to_tag=self._tag)
+        response.headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
+        response.headers.add("Server", SERVER)
+        self.usage.provisional(self._key, response, self.line.clock.monotonic())
+        self._respond(self._key, response)
+        self._arm()
 
     def reject(self, sip_status: int, reason: str) -> None:
         if self._pending is not None:

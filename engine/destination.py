@@ -30,6 +30,8 @@ class Destination:
     routes: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     trunk: str = ""
+    phone: str = ""
+    """User of the phone of ours."""
     profile: MediaProfile = USUAL
     credentials: Credentials | None = None
     """With them a challenge for their realm is answered; without, none ever is."""
@@ -45,6 +47,7 @@ def to_phone(line: Line, binding: Binding, caller: str, display: str) -> Destina
         from_=address(caller or "anonymous", domain, display),
         sips=binding.contact.scheme == "sips",
         routes=tuple(binding.path),
+        phone=binding.aor,
     )
 
 

@@ -3,6 +3,7 @@ media, and the one way in which a leg ends. `caller_leg.py` answers an INVITE, `
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import structlog
@@ -21,8 +22,11 @@ from engine.sip.invite import AckMissing, Acknowledged, Action, Hangup, InviteUs
 from engine.sip.message import Request, Response, reply
 from engine.sip.transactions import ServerKey
 from engine.stream import Stream
-from events.types import EndedBy, LegEnded, LegMediaReported
+from events.types import EndedBy, LegAnswered, LegDialled, LegEnded, LegMediaReported
 from kernel.ids import CallId, LegId
+
+if TYPE_CHECKING:
+    from engine.transfer import LiveTransfer
 
 log = structlog.get_logger()
 
@@ -40,6 +44,9 @@ class LegListener:
     def leg_rtp_timeout(self, leg: "SipLeg", silent_for: float) -> None: ...
     def leg_ended(self, leg: "SipLeg", by: EndedBy, reason: str) -> None: ...
     def leg_media_closed(self, leg: "SipLeg") -> None: ...
+    def leg_refers(self, leg: "SipLeg", request: Request, event: str) -> "LiveTransfer | int":
+        """What a REFER begins, or the status that refuses it."""
+        return 603
 
 
 class SipLeg(ResponseHandler):
@@ -63,10 +70,13 @@ class SipLeg(ResponseHandler):
         self._sips = False  # the peer asks for a SIPS URI in our Contact
         self._tag = line.ids.token()
         self.stream = Stream(plane, profile, line.settings.codecs, crc32(self._tag.encode()))
+        self.phone = ""
+        """User of the registered phone of ours that it leads to; "" for a trunk. Whoever makes the leg says so."""
         self.listener: LegListener = LegListener()
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
         self._timer: asyncio.TimerHandle | None = None
+        self._referrals = 0
         self.answered = False
         self.answered_at = 0.0
         self.sip_status = 0
@@ -94,6 +104,11 @@ class SipLeg(ResponseHandler):
     def has_media(self) -> bool:
         """There is a port that takes commands."""
         return self.stream.usable
+
+    @property
+    def flow(self) -> Flow:
+        """By which its latest message came."""
+        return self._flow
 
     @property
     def codec(self) -> str:
@@ -129,8 +144,20 @@ class SipLeg(ResponseHandler):
         else:
             self.send_in_dialog("INFO", ResponseHandler(), *digit_info(digit))
 
+    async def wait_ended(self) -> None:
+        await asyncio.wait([self.ended])
+
     def reject(self, sip_status: int, reason: str) -> None:
         """Refuse the peer's INVITE. Only a caller's leg can."""
+
+    def move(self, call: CallId, leg_id: LegId) -> None:
+        """Go over to another call. The log sees a leg end in the one and another, answered, in the other."""
+        now = self.line.clock.monotonic()
+        self._tell_end(EndedBy.SYSTEM, "transferred")
+        self.call, self._id, self.answered_at = call, leg_id, now
+        target = self.dialog.remote_target if self.dialog is not None else ""
+        self.line.emit(LegDialled(call=call, leg=leg_id, target=target, ring_for=0.0))
+        self.line.emit(LegAnswered(call=call, leg=leg_id, codec=self.codec, rang=0.0))
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -142,20 +169,23 @@ class SipLeg(ResponseHandler):
         if self.ended.done():
             return
         self.ended.set_result(by)
-        talked = self.line.clock.monotonic() - self.answered_at if self.answered else 0.0
         if self.known:
-            self.line.emit(
-                LegEnded(
-                    call=self.call,
-                    leg=self._id,
-                    sip_status=self.sip_status,
-                    ended_by=by,
-                    reason=reason,
-                    talked=round(talked, 3),
-                )
-            )
+            self._tell_end(by, reason)
         self.stream.release()
         self.listener.leg_ended(self, by, reason)
+
+    def _tell_end(self, by: EndedBy, reason: str) -> None:
+        talked = self.line.clock.monotonic() - self.answered_at if self.answered else 0.0
+        self.line.emit(
+            LegEnded(
+                call=self.call,
+                leg=self._id,
+                sip_status=self.sip_status,
+                ended_by=by,
+                reason=reason,
+                talked=round(talked, 3),
+            )
+        )
 
     def _bye(self) -> None:
         if self.dialog is not None:
@@ -202,6 +232,8 @@ class SipLeg(ResponseHandler):
                 self._reinvite(key, request)
             case "INFO":
                 self._info(key, request)
+            case "REFER":
+                self._refer(key, request)
             case "OPTIONS":
                 response = reply(request, 200)
                 response.headers.add("Allow", ALLOW)
@@ -318,6 +350,21 @@ class SipLeg(ResponseHandler):
             return
         self._respond(key, reply(request, 200))
         self.listener.leg_digit(self, digit, "info")
+
+    def _refer(self, key: ServerKey, request: Request) -> None:
+        """§2.4.2 of RFC 3515: 202, and how it goes by NOTIFY."""
+        self._referrals += 1
+        event = "refer" if self._referrals == 1 else f"refer;id={request.cseq.number}"
+        begun = self.listener.leg_refers(self, request, event)
+        if isinstance(begun, int):
+            self._respond(key, reply(request, begun))
+            return
+        response = reply(request, 202)
+        response.headers.add("Contact", self.line.contact(self._flow))
+        if request.headers.get("Refer-Sub") is not None:
+            response.headers.add("Refer-Sub", request.headers.get("Refer-Sub") or "")
+        self._respond(key, response)
+        begun.begin()
 
     def _respond(self, key: ServerKey, response: Response) -> None:
         self.line.respond(key, response)

@@ -12,6 +12,9 @@ class Dialplan(Protocol):
     def route(self, dialled: str, phone: str) -> App | None:
         """phone: user of the authenticated phone that dials, "" for a trunk. None: no such number."""
 
+    def takes(self, number: str) -> bool:
+        """Whether an agent may transfer a caller there: a number, or the name of a queue or agent."""
+
 
 class Planes(Protocol):
     """The media processes."""

@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
-from engine.bridge import Bridge
-from engine.call import BridgeEnd, Collected, Dial, Dialled, Leg, Played, Why
+from engine.bridge import Bridge, join
+from engine.call import BridgeEnd, Collected, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.keypad import Keypad
 from engine.leg import LegListener, SipLeg
 from engine.media.plane import PlaneError, PlayDone, RecordingDone
 from engine.player import Player
+from engine.recordings import Recordings
+from engine.sip.message import Request
+from engine.transfer import LiveTransfer, refer
 from events.types import (
     AttributeSet,
     CallAnswered,
@@ -20,9 +24,8 @@ from events.types import (
     CallOutcome,
     DigitPressed,
     EndedBy,
-    RecordingStarted,
-    RecordingStopped,
     RtpTimedOut,
+    TransferKind,
 )
 from kernel.ids import CallId, LegId
 
@@ -54,15 +57,16 @@ class LiveCall(LegListener):
         self._running = False
         self._keypad = Keypad()
         self._player = Player(leg.stream)
-        self._phones: list[OutboundLeg] = []
+        self._phones: list[SipLeg] = []
         self._legs = 1
         self._bridge: Bridge | None = None
+        self._parted: asyncio.Future[None] | None = None  # done when the bridge is ended by more than its leg's end
         self._bridged = False
         self._last_bridge: BridgeEnd | None = None
+        self._waiting: SipLeg | None = None  # of the last bridge, when it has not ended with it
         self._agent_left = False  # the agent hung up, and the caller has heard nothing of us since
         self._talked = 0.0
-        self._recordings = 0
-        self._recording: set[str] = set()
+        self._recordings = Recordings(ua, call_id)
         self._quiet: asyncio.Future[None] | None = None
         self.queued = False
         """In a queue now; whoever puts it there says so, and takes it back unless the caller's end interrupts."""
@@ -119,6 +123,9 @@ class LiveCall(LegListener):
                 self._leg.refuse(refused.refusal, refused.reason)
         if not self._leg.ready:
             await self._gone()
+
+    def ringing(self) -> None:
+        self._leg.ring()
 
     async def reject(self, sip_status: int, reason: str) -> None:
         if not self._leg.answered:
@@ -178,31 +185,55 @@ class LiveCall(LegListener):
                 return self._last_bridge
             return await self._talk(leg, record)
         finally:
-            leg.hangup("bridge_end")
+            if self._waiting is not leg:
+                leg.hangup("bridge_end")
+
+    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+        assert isinstance(agent, SipLeg)
+        assert isinstance(other, SipLeg)
+        return await join(agent, other, until, self._ua.clock.monotonic)
+
+    def ask_transfer(self, target: str, kind: TransferKind) -> bool:
+        if self._bridge is None:
+            return False
+        LiveTransfer(self, self._bridge.agent, target, kind).begin()
+        return True
 
     async def _talk(self, leg: SipLeg, record: bool) -> BridgeEnd:
         bridge = self._bridge = Bridge(self._ua, self._id, self._leg, leg)
+        parted = self._parted = asyncio.get_running_loop().create_future()
         self._bridged = True
+        self._waiting = None
         bridge.start()
         if record:
-            self._record(leg)
-        by = EndedBy.SYSTEM
+            self._recordings.start(self._leg, leg)
         try:
-            by = await asyncio.shield(leg.ended)
-        except asyncio.CancelledError:
+            await asyncio.wait([leg.ended, parted], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            by = EndedBy.SYSTEM
             if leg.ended.done():
                 by = leg.ended.result()
             elif self._ended is not None:
                 by = self._ended[0]
-            raise
-        finally:
-            self._bridge = None
-            end = self._last_bridge = bridge.stop(by)
-            self._talked += end.talked
-            self._agent_left = by is EndedBy.AGENT
-            if record and self._leg.has_media:
-                self._leg.plane.stop_recording(self._leg.port)
-        return end
+            self._part(by)
+        assert self._last_bridge is not None
+        return self._last_bridge
+
+    def _part(self, by: EndedBy, *, transfer: LiveTransfer | None = None, taken: bool = False) -> None:
+        """End the bridge, if there is one still. The leg lives on when it is to be transferred from, or was taken."""
+        bridge, self._bridge = self._bridge, None
+        if bridge is None:
+            return
+        keep = transfer is not None or taken
+        self._waiting = bridge.agent if keep else None
+        end = bridge.stop(by, keep=keep)
+        self._last_bridge = replace(end, transfer=transfer, taken=taken)
+        self._talked += end.talked
+        self._agent_left = by is EndedBy.AGENT and not keep
+        if self._recordings and self._leg.has_media:
+            self._leg.plane.stop_recording(self._leg.port)
+        if self._parted is not None and not self._parted.done():
+            self._parted.set_result(None)
 
     def count_as(self, outcome: CallOutcome) -> None:
         """How the end of this call is to be counted, unless it fails."""
@@ -226,6 +257,36 @@ class LiveCall(LegListener):
         phone.listener = self
         self._phones.append(phone)
         return phone
+
+    @property
+    def partner(self) -> SipLeg | None:
+        """Who talks to the caller now."""
+        return self._bridge.agent if self._bridge is not None else None
+
+    def part_for(self, transfer: LiveTransfer) -> None:
+        """The talk is over for the time of a transfer: the application hears of it from `bridge`."""
+        if self._bridge is None or self._ended is not None:
+            transfer.failed(481)
+            return
+        self._part(EndedBy.AGENT, transfer=transfer)
+        self._player.start_music(self._ua.music)
+
+    def give_up(self, leg: SipLeg) -> None:
+        """Its partner goes over to another call."""
+        self._part(EndedBy.SYSTEM, taken=True)
+        self._phones = [phone for phone in self._phones if phone is not leg]
+
+    def adopt(self, leg: SipLeg) -> None:
+        """A leg that another call gave up, bridged by nobody now."""
+        self._legs += 1
+        leg.move(self._id, LegId(f"{self._id}-{self._legs}"))
+        leg.listener = self
+        self._phones.append(leg)
+
+    def when_over(self, then: Callable[[], None]) -> None:
+        """Call `then` when all of this call has ended."""
+        assert self._task is not None
+        self._task.add_done_callback(lambda _: then())
 
     def start(self, app: App) -> asyncio.Task[None]:
         """Run the application; the call ends when it returns."""
@@ -253,7 +314,8 @@ class LiveCall(LegListener):
         self._ua.emit(DigitPressed(call=self._id, leg=leg.id, digit=digit, via=via))
         if self._bridge is not None:
             other = self._bridge.other(leg)
-            if via == "info" or not other.stream.dtmf:  # RFC 4733 events to one that takes them are relayed below us
+            # RFC 4733 events to one that takes them are relayed below us
+            if other is not None and (via == "info" or not other.stream.dtmf):
                 other.send_key(digit)
         elif leg is self._leg:
             self._keypad.press(digit)
@@ -265,9 +327,8 @@ class LiveCall(LegListener):
             self._player.done(done)
 
     def leg_recording_done(self, done: RecordingDone) -> None:
-        if done.path in self._recording:
-            self._recorded(done.path, done.seconds, done.lost_frames)
-            self._check_quiet()
+        self._recordings.done(done.path, done.seconds, done.lost_frames)
+        self._check_quiet()
 
     def leg_hold(self, leg: SipLeg, *, held: bool) -> None:
         if self._bridge is not None:
@@ -280,6 +341,9 @@ class LiveCall(LegListener):
         self._ua.emit(RtpTimedOut(call=self._id, leg=leg.id, silent_for=silent_for))
         leg.hangup("rtp_timeout")
 
+    def leg_refers(self, leg: SipLeg, request: Request, event: str) -> LiveTransfer | int:
+        return 481 if self._ended is not None else refer(self._ua, leg, request, event)
+
     def leg_ended(self, leg: SipLeg, by: EndedBy, reason: str) -> None:
         if leg is self._leg:
             if by is EndedBy.SYSTEM and not self._ours:
@@ -288,8 +352,7 @@ class LiveCall(LegListener):
 
     def leg_media_closed(self, leg: SipLeg) -> None:
         if leg is self._leg:
-            for path in list(self._recording):  # lost with the media process; `recordings repair` finds the file
-                self._recorded(path, 0.0, 0)
+            self._recordings.lost()
         self._check_quiet()
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -362,7 +425,7 @@ class LiveCall(LegListener):
         self._ua.call_gone(self)
 
     def _judge(self, by: EndedBy) -> CallOutcome:
-        if self._bridged:
+        if self._bridged and self._outcome is not CallOutcome.CONSULT:
             return CallOutcome.SERVED
         if self._outcome is not None:
             return self._outcome
@@ -373,18 +436,7 @@ class LiveCall(LegListener):
         return CallOutcome.ABANDONED_IVR if by is EndedBy.CALLER else CallOutcome.SELF_SERVED
 
     def _check_quiet(self) -> None:
-        if self._quiet is None or self._quiet.done() or self._recording or self._leg.stream.present:
+        if self._quiet is None or self._quiet.done() or self._recordings or self._leg.stream.present:
             return
         if not any(phone.stream.present for phone in self._phones):
             self._quiet.set_result(None)
-
-    def _record(self, leg: SipLeg) -> None:
-        self._recordings += 1
-        path = self._ua.recording_path(self._id, self._recordings)
-        self._recording.add(path)
-        self._leg.plane.record(self._leg.port, leg.port, path)
-        self._ua.emit(RecordingStarted(call=self._id, path=path))
-
-    def _recorded(self, path: str, seconds: float, lost_frames: int) -> None:
-        self._recording.discard(path)
-        self._ua.emit(RecordingStopped(call=self._id, path=path, seconds=seconds, lost_frames=lost_frames))

@@ -218,12 +218,26 @@ class UserAgent:
         return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
 
     def _outbound(self, call: LiveCall, to: Destination) -> OutboundLeg:
-        return call.add_phone(lambda leg_id: OutboundLeg(self.line, call.leg.plane, call.id, leg_id, to))
+        leg = call.add_phone(lambda leg_id: OutboundLeg(self.line, call.leg.plane, call.id, leg_id, to))
+        leg.phone = to.phone
+        return leg
 
     def play_music(self, leg: SipLeg) -> None:
         """For a party on hold."""
         if leg.has_media and self._settings.music:
             leg.plane.play(leg.port, PlayId(0), [self._settings.music], loop=True, barge_in=False)
+
+    @property
+    def music(self) -> str:
+        return self._settings.music
+
+    def hosts(self, leg: SipLeg) -> set[str]:
+        """Names by which the far end of a leg may call us."""
+        ours = {self.line.settings.domain, leg.flow.local[0], self.line.sent_by(leg.flow)[0]}
+        return {host.lower() for host in ours} | self._admission.domains
+
+    def may_transfer_to(self, number: str) -> bool:
+        return self._dialplan.takes(number)
 
     def recording_path(self, call: CallId, number: int) -> str:
         """Relative to the recordings folder: a folder a day (UTC), named by nothing that a caller could choose."""
@@ -379,6 +393,8 @@ class UserAgent:
                 return self._registration.handle(request, flow, self.clock.monotonic())
             case "OPTIONS":
                 return options(request, self.ids.token(), draining=self.draining)
+            case "REFER":  # only who is in a talk with us has somebody to transfer
+                return reply(request, 403, to_tag=self.ids.token())
             case "BYE" | "INFO":
                 return reply(request, 481, to_tag=self.ids.token())
         return not_allowed(request, self.ids.token())
@@ -394,12 +410,13 @@ class UserAgent:
         refusal = self._refusal(request, app, admitted, now)
         if refusal is not None:
             return self._refused_call(request, flow, admitted, refusal)
-        plane = self._planes.choose()
+        plane = self._plane_of(admitted.phone) or self._planes.choose()
         if plane is None or app is None:
             return self._refused_call(request, flow, admitted, busy(request, self.ids.token(), "no media process"))
         call_id = self.ids.call(self.clock.wall())
         leg_id = LegId(f"{call_id}-1")
         leg = CallerLeg(self.line, plane, call_id, leg_id, flow, key, request, admitted.profile)
+        leg.phone = admitted.phone
         call = LiveCall(
             self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
         )
@@ -422,6 +439,14 @@ class UserAgent:
         self._respond(key, reply(request, 100))
         call.start(app)
         return None
+
+    def _plane_of(self, phone: str) -> Plane | None:
+        """The media process of the call that a phone of ours is in. Whom it calls beside that may come to talk to that
+        caller, which takes one media process."""
+        if not phone:
+            return None
+        talks = (call.partner for call in self.calls.values())
+        return next((leg.plane for leg in talks if leg is not None and leg.phone == phone), None)
 
     def _refusal(self, request: Request, app: App | None, admitted: Admitted, now: float) -> Response | None:
         tag = self.ids.token()

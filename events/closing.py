@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from events import types as ev
 from events.fold import LiveState
 from events.live import CallState, LegState, LiveCall, LiveLeg
-from events.types import CallOutcome, EndedBy, Event, QueueExit
-from kernel.ids import LegId
+from events.types import CallOutcome, ConnectedVia, EndedBy, Event, QueueExit
+from kernel.ids import LegId, QueueName
 
 REASON = "restart"
 
@@ -69,8 +69,14 @@ def _leg(call: LiveCall, leg: LiveLeg, at: float) -> Event:
 
 
 def _queue(call: LiveCall, at: float) -> list[Event]:
+    events: list[Event] = []
+    if call.onward is not None:
+        agent, offer = call.onward
+        events.append(
+            ev.OfferWithdrawn(call=call.id, queue=QueueName(""), agent=agent, offer=offer, rang=_rang(call, at))
+        )
     if call.queue is None:
-        return []
+        return events
     if call.state is CallState.TALKING and call.agent is not None:
         talked = at - call.since
         released = ev.CallReleased(
@@ -80,9 +86,9 @@ def _queue(call: LiveCall, at: float) -> list[Event]:
             talked=talked,
             held=0.0,
             ended_by=EndedBy.SYSTEM,
+            via=ConnectedVia.QUEUE if call.queue else ConnectedVia.TRANSFER,
         )
-        return [released]
-    events: list[Event] = []
+        return [*events, released]
     if call.agent is not None and call.offer is not None:
         withdrawn = ev.OfferWithdrawn(
             call=call.id, queue=call.queue, agent=call.agent, offer=call.offer, rang=_rang(call, at)

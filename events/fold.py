@@ -269,13 +269,18 @@ def _announced(s: LiveState, e: ev.PositionAnnounced, _at: float) -> None:
 
 
 def _offered(s: LiveState, e: ev.CallOffered, _at: float) -> None:
-    if call := s.calls.get(e.call):
+    call = s.calls.get(e.call)
+    if call is not None and e.queue:
         call.agent, call.offer = e.agent, e.offer
+    elif call is not None:
+        call.onward = (e.agent, e.offer)
 
 
 def _not_taken(s: LiveState, e: ev.OfferMissed | ev.OfferWithdrawn, _at: float) -> None:
     call = s.calls.get(e.call)
-    if call is not None and call.offer == e.offer:
+    if call is not None and call.onward == (e.agent, e.offer):
+        call.onward = None
+    elif call is not None and call.offer == e.offer:
         call.agent = call.offer = None
 
 
@@ -288,8 +293,10 @@ def _leave(s: LiveState, e: ev.CallConnected | ev.CallAbandoned | ev.CallFlowedO
 
 
 def _connected(s: LiveState, e: ev.CallConnected, at: float) -> None:
-    _leave(s, e).answered += 1
+    if e.queue:
+        _leave(s, e).answered += 1
     if call := s.calls.get(e.call):
+        call.onward = None
         call.queue, call.agent, call.offer, call.position = e.queue, e.agent, e.offer, 0
         _move(call, CallState.TALKING, at)
 

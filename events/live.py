@@ -57,13 +57,15 @@ class LiveCall:
     flow: str = ""
     node: str = ""
     queue: QueueName | None = None
-    """Waits in it, or talks to an agent through it."""
+    """Waits in it, or talks to an agent through it; "" when a colleague brought the two together."""
     queued_at: float | None = None
     position: int = 0
     agent: AgentName | None = None
     """Rings or talks."""
     offer: OfferId | None = None
     """The one that rings or was answered."""
+    onward: tuple[AgentName, OfferId] | None = None
+    """Another agent who is rung for the caller while `agent` has him, or had him last."""
     talked: float = 0.0
     """In talks with agents that are over."""
     held: bool = False

@@ -125,6 +125,12 @@ def _agent_state(b: Body) -> str:
     return f"now {b['state'].replace('_', ' ')}{reason}, after {b['lasted']:.1f} s {before}"
 
 
+def _transferred(b: Body) -> str:
+    how = "after consulting" if b["kind"] == "attended" else "straight"
+    end = "" if b["result"] == "completed" else f", in vain: {b['result'].replace('_', ' ')}"
+    return f"passes the caller on to {b['to_kind']} {b['to']}, {how}, in {b['took']:.1f} s{end}"
+
+
 def _left(b: Body) -> str:
     where = f" to {b['to']}" if b["to"] else ""
     return f"leaves {b['node']} by '{b['edge']}'{where} after {b['dwell']:.1f} s"
@@ -175,6 +181,8 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "CallConnected": ("{agent}", "takes the call; the caller waited {waited:.1f} s, {rang:.1f} s of ringing in it"),
         "CallAbandoned": ("caller", "gives up in {queue} after {waited:.1f} s, at position {position}"),
         "CallFlowedOut": ("caller", "leaves {queue} after {waited:.1f} s: {why}"),
+        "CallTransferred": ("{agent}", _transferred),
+        "AgentConsulted": ("{agent}", "consults {with_agent} for {talked:.1f} s; the caller hears music"),
         "CallReleased": ("{agent}", "talked {talked:.1f} s, {held:.1f} s of it on hold; ended by {ended_by}"),
         "AgentStateChanged": ("{agent}", _agent_state),
     }

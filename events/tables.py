@@ -103,7 +103,7 @@ queue_visits = Table(
     metadata,
     _key("visit"),
     Column("call", Text, index=True),
-    Column("queue", Text),
+    Column("queue", Text, doc="none (empty): a talk that a colleague passed on or asked for"),
     Column("skills", _json()),
     Column("priority", BigInteger),
     Column("position", BigInteger, doc="at entry"),

@@ -51,6 +51,8 @@ class CallOutcome(StrEnum):
     """Answered with an error status: unknown number, no common codec, overload."""
     FEATURE_CODE = "feature_code"
     """One of our own phones dialled a code (`*13`): no caller at all."""
+    CONSULT = "consult"
+    """One of our own phones called a colleague or a queue: no caller from outside."""
     FAILED = "failed"
     """Our fault or the network's: media time-out, flow error, missing ACK, restart."""
 
@@ -72,6 +74,45 @@ class QueueExit(StrEnum):
     KEY = "key"
     LOST = "lost"
     """System-lost: our fault."""
+
+
+class ConnectedVia(StrEnum):
+    """How a call came to an agent."""
+
+    QUEUE = "queue"
+    TRANSFER = "transfer"
+    """Another agent passed it on; no queue chose this agent, and `queue` is ""."""
+    CONSULT = "consult"
+    """A colleague's phone called; `queue` is ""."""
+
+
+class TransferKind(StrEnum):
+    BLIND = "blind"
+    ATTENDED = "attended"
+    """After a talk with whoever takes the call."""
+
+
+class TransferTarget(StrEnum):
+    AGENT = "agent"
+    QUEUE = "queue"
+    FLOW = "flow"
+
+
+class TransferResult(StrEnum):
+    """The words of OfferResult when the one called did not take it."""
+
+    COMPLETED = "completed"
+    NO_ANSWER = "no_answer"
+    DECLINED = "declined"
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """A queue that is full, or has nobody to work for it."""
+    RETURNED = "returned"
+    """The agent took the caller back."""
+    ABANDONED = "abandoned"
+    """The caller hung up meanwhile."""
+    FAILED = "failed"
 
 
 class AgentState(StrEnum):
@@ -423,6 +464,33 @@ class CallConnected(Event, frozen=True):
     waited: float
     """t_con - t_q: what ASA sums, ring included."""
     rang: float
+    via: ConnectedVia = ConnectedVia.QUEUE
+
+
+class CallTransferred(Event, frozen=True):
+    """An agent wanted the caller to be with somebody else: how that came out. When it is COMPLETED by an agent,
+    CallReleased of the first and CallConnected of the second follow at once; when not, the first goes on."""
+
+    call: CallId
+    agent: AgentName
+    """Who asked for it."""
+    kind: TransferKind
+    to_kind: TransferTarget
+    to: str
+    """Name of the agent or queue, number of the flow."""
+    result: TransferResult
+    took: float
+    """Seconds since it was asked for: music, for the caller."""
+
+
+class AgentConsulted(Event, frozen=True):
+    """While the caller heard music, two agents talked, the second dialled by us for the first (a phone that dials by
+    itself makes a call of its own, outcome `consult`)."""
+
+    call: CallId
+    agent: AgentName
+    with_agent: AgentName
+    talked: float
 
 
 class CallAbandoned(Event, frozen=True):
@@ -446,8 +514,10 @@ class CallReleased(Event, frozen=True):
     queue: QueueName
     agent: AgentName
     talked: float
+    """All of this agent's talk in this call, hold included; consultations and other agents' parts are not in it."""
     held: float
     ended_by: EndedBy
+    via: ConnectedVia = ConnectedVia.QUEUE
 
 
 class AgentStateChanged(Event, frozen=True):

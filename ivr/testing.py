@@ -5,8 +5,8 @@ import wave
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from engine.call import BridgeEnd, Call, Collected, Dial, Dialled, DialOutcome, Leg, Played, Why
-from events.types import AttributeSet, EndedBy, Event
+from engine.call import BridgeEnd, Call, Collected, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from events.types import AttributeSet, EndedBy, Event, TransferKind
 from ivr.ports import QueueOutcome, QueueResult
 from ivr.prompts import PromptBook
 from kernel.ids import CallId
@@ -114,6 +114,9 @@ class ScriptedCaller:
         self.note(f"reject {sip_status} {reason}".rstrip())
         await self._end()
 
+    def ringing(self) -> None:
+        self.note("ringing")
+
     async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
         await self.answer()
         names = [self._name(clip) for clip in clips]
@@ -172,6 +175,13 @@ class ScriptedCaller:
     @property
     def last_bridge(self) -> BridgeEnd | None:
         return None
+
+    def ask_transfer(self, target: str, kind: TransferKind) -> bool:
+        return False
+
+    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+        await until
+        return JoinEnd(0.0, None)
 
     async def hangup(self, reason: str = "bye") -> None:
         self.note("hangup")

@@ -65,6 +65,7 @@ class Fold:
             e.CallAbandoned: lambda x: self._left(x.queue, "abandoned", x.waited),
             e.CallFlowedOut: lambda x: self._left(x.queue, x.why, x.waited),
             e.CallReleased: self._released,
+            e.CallTransferred: lambda x: self.tally.add(n.TRANSFERS, x.kind, x.to_kind, x.result),
             e.OfferMissed: lambda x: self._offer(x.queue, x.result, x.rang),
             e.OfferWithdrawn: lambda x: self._offer(x.queue, "withdrawn", x.rang),
             e.AgentStateChanged: lambda x: self.tally.add(n.AGENT_SECONDS, x.previous, by=max(x.lasted, 0.0)),
@@ -115,7 +116,8 @@ class Fold:
         self.tally.observe(n.OFFER_RING, queue, value=rang)
 
     def _connected(self, event: e.CallConnected) -> None:
-        self._left(event.queue, "answered", event.waited)
+        if event.via is e.ConnectedVia.QUEUE:
+            self._left(event.queue, "answered", event.waited)
         self._offer(event.queue, "answered", event.rang)
 
     def _released(self, event: e.CallReleased) -> None:

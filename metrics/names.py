@@ -85,9 +85,16 @@ QUEUE_WAIT = Metric(
     WAIT_BUCKETS,
 )
 QUEUE_TALK = Metric(
-    "callwright_queue_talk_seconds", _H, "Talk of an agent with a caller, hold included.", ("queue",), CALL_BUCKETS
+    "callwright_queue_talk_seconds",
+    _H,
+    "Talk of an agent, hold included; without a queue: passed on by a colleague, or with one.",
+    ("queue",),
+    CALL_BUCKETS,
 )
 QUEUE_HOLD = Metric("callwright_queue_hold_seconds_total", _C, "Part of the talk that was on hold.", ("queue",))
+TRANSFERS = Metric(
+    "callwright_transfers_total", _C, "Transfers that agents asked for, by outcome.", ("kind", "to_kind", "result")
+)
 OFFERS = Metric("callwright_offers_total", _C, "Offers to agents, by what became of them.", ("queue", "result"))
 OFFER_RING = Metric("callwright_offer_ring_seconds", _H, "How long an agent's phone rang.", ("queue",), RING_BUCKETS)
 

@@ -81,6 +81,14 @@ class Router:
         """Every call in a queue, best first within each queue."""
         return [self._places[rank[2]].waiting for line in self._lines.values() for rank in line]
 
+    def refuses(self, name: QueueName, now: float) -> QueueExit | None:
+        """Why a call would not be let into a queue now."""
+        queue = self.queues[name]
+        if len(self._lines[name]) >= queue.max_calls:
+            return QueueExit.FULL
+        place = self._place(Waiting(call=CallId(""), queue=name), queue)
+        return QueueExit.NO_AGENTS if self._deserted(place, now) else None
+
     def offered(self, call: CallId) -> AgentName | None:
         """The agent whose phone rings for this call."""
         place = self._places.get(call)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.call import Dial
+from engine.call import Dial, Leg
 from engine.session import LiveCall
+from events.types import TransferKind
 from tests.support.softphone import Softphone, sdp
 from tests.unit.engine.world import World, play
 
@@ -37,6 +38,26 @@ def _stop(world: World, caller: Softphone, agent: Softphone) -> None:
     world.ua.hangup_all("stop")
 
 
+def _line(world: World) -> Softphone:
+    """The second line of the agent's phone."""
+    return next(phone for phone in world.phones.values() if phone.name == "line")
+
+
+def _consults(world: World, caller: Softphone, agent: Softphone) -> None:
+    if _line(world).usage.ended or _line(world).dialog is None:
+        _line(world).call("8002")
+
+
+def _joins(world: World, caller: Softphone, agent: Softphone) -> None:
+    if _line(world).dialog is not None:
+        agent.refer(_line(world).replaces)
+
+
+def _transfers(world: World, caller: Softphone, agent: Softphone) -> None:
+    for call in world.ua.calls.values():
+        call.ask_transfer("8002", TransferKind.BLIND)
+
+
 DOES: dict[str, Do] = {
     "caller hangs up": lambda w, c, a: c.hang_up(),
     "agent hangs up": lambda w, c, a: a.hang_up(),
@@ -47,6 +68,11 @@ DOES: dict[str, Do] = {
     "caller offers nonsense": lambda w, c, a: c.again("", sdp("192.0.2.10", 4000, formats="18")),
     "agent holds": lambda w, c, a: a.again("inactive"),
     "agent resumes": lambda w, c, a: a.again("sendrecv"),
+    "agent transfers": lambda w, c, a: a.refer("<sip:8002@example.net>"),
+    "agent transfers to nobody": lambda w, c, a: a.refer("<sip:8009@example.net>"),
+    "agent calls a colleague": _consults,
+    "agent joins the two": _joins,
+    "we transfer": _transfers,
     "caller info": lambda w, c, a: c.info("5"),
     "agent info": lambda w, c, a: a.info("6"),
     "keys": _press,
@@ -73,11 +99,36 @@ async def _app(call: LiveCall, *, pause: float, record: bool) -> None:
         await asyncio.sleep(pause)
         announcing.cancel()
         if dialled.leg is not None:
-            await call.bridge(dialled.leg, record=record)
+            await _talk(call, dialled.leg, record=record)
     finally:
         announcing.cancel()
     call.queued = False
     await call.play(["goodbye.wav"], barge_in=False)
+
+
+async def _talk(call: LiveCall, leg: Leg, *, record: bool) -> None:
+    """And every transfer that is asked for."""
+    while True:
+        asked = (await call.bridge(leg, record=record)).transfer
+        if asked is None:
+            return
+        other = asked.take()
+        if other is None and not asked.consulted:
+            asked.progress()
+            other = (await call.dial(Dial(aor=asked.target, display="x", ring_for=2.0))).leg
+        if other is None:
+            asked.failed(480)
+        else:
+            asked.done()
+            leg = other
+
+
+async def _phone(call: LiveCall) -> None:
+    """A phone calls 8002."""
+    call.ringing()
+    dialled = await call.dial(Dial(aor="8002", display="x", ring_for=2.0))
+    if dialled.leg is not None:
+        await _talk(call, dialled.leg, record=False)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -102,7 +153,11 @@ def test_every_call_ends_once_and_leaves_nothing(
     record: bool,
 ) -> None:
     async def story() -> None:
-        world = World(n1001=lambda call: _app(call, pause=pause, record=record))
+        world = World(n1001=lambda call: _app(call, pause=pause, record=record), n8002=_phone)
+        world.takers.add("8009")
+        line = world.phone("line", 23)
+        world.desks[line.flow] = "8001"
+        world.agent("colleague", 24, "8002")
         world.plane.opening, world.plane.closing = media
         caller = world.phone("caller", 10)
         agent = world.agent("agent", 20, transport="tcp" if "agent on tcp" in manners else "udp")
@@ -120,6 +175,7 @@ def test_every_call_ends_once_and_leaves_nothing(
             asyncio.get_running_loop().call_later(moment, DOES[what], world, caller, agent)
         asyncio.get_running_loop().call_later(60, caller.hang_up)
         asyncio.get_running_loop().call_later(60, agent.hang_up)
+        asyncio.get_running_loop().call_later(60, line.hang_up)
         await world.settle(250)
 
     play(story, errors=True)

@@ -79,6 +79,9 @@ class _Leg:
     def hangup(self, reason: str = "") -> None:
         self.gone.set()
 
+    async def wait_ended(self) -> None:
+        await self.gone.wait()
+
 
 class StageCaller(ScriptedCaller):
     """A scripted caller whose dialled phones are those of the scenario's agents."""

@@ -135,6 +135,34 @@ def _queue_history(
     yield t, ev.LegEnded(call=call, leg=leg, sip_status=200, ended_by=EndedBy.AGENT, reason="bye", talked=talked)
     yield t, ev.CallReleased(call=call, queue=queue, agent=agent, talked=talked, held=0.0, ended_by=EndedBy.AGENT)
     yield t, _agent(agent, AgentState.WRAP_UP, AgentState.ON_CALL, call)
+    if chance.random() < 0.3:
+        yield from _transferred(chance, call, agent, t)
+
+
+def _transferred(chance: random.Random, call: CallId, first: AgentName, t: float) -> Iterator[tuple[float, Event]]:
+    """The second agent's part (the first hung up while he was rung)."""
+    second, offer, none = AgentName("cy"), OfferId(f"{call}-o2"), QueueName("")
+    yield t, ev.CallOffered(call=call, queue=none, agent=second, offer=offer, ring_for=25.0, waited=0.0)
+    t += chance.uniform(1, 5)
+    yield (
+        t,
+        ev.CallTransferred(
+            call=call,
+            agent=first,
+            kind=ev.TransferKind.BLIND,
+            to_kind=ev.TransferTarget.AGENT,
+            to=second,
+            result=ev.TransferResult.COMPLETED,
+            took=2.0,
+        ),
+    )
+    via = ev.ConnectedVia.TRANSFER
+    yield t, ev.CallConnected(call=call, queue=none, agent=second, offer=offer, waited=2.0, rang=2.0, via=via)
+    yield t, _agent(second, AgentState.ON_CALL, AgentState.OFFERED, call)
+    t += chance.uniform(1, 50)
+    by = EndedBy.AGENT
+    yield t, ev.CallReleased(call=call, queue=none, agent=second, talked=5.0, held=0.0, ended_by=by, via=via)
+    yield t, _agent(second, AgentState.READY, AgentState.ON_CALL, call)
 
 
 def _agent(agent: AgentName, state: AgentState, previous: AgentState, call: CallId | None) -> Event:

@@ -3,6 +3,7 @@ under test. Its manners are attributes, good by default."""
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import quote
 
 from engine.sip.dialog import Dialog, uac_dialog, uas_dialog
 from engine.sip.flow import Flow
@@ -106,6 +107,28 @@ class Softphone:
             body = f"Signal={digit}\r\nDuration=160\r\n".encode()
             self._layer.request(self.dialog.make("INFO", body, "application/dtmf-relay"), self._towards, self._now)
         self._flush()
+
+    def refer(self, to: str, **headers: str) -> None:
+        """to: value of Refer-To."""
+        if self.dialog is not None:
+            request = self.dialog.make("REFER")
+            request.headers.add("Refer-To", to)
+            for name, value in headers.items():
+                request.headers.add(name.replace("_", "-"), value)
+            self._layer.request(request, self._towards, self._now)
+        self._flush()
+
+    @property
+    def replaces(self) -> str:
+        """Its dialog, as a Refer-To of another names it."""
+        assert self.dialog is not None
+        value = f"{self.dialog.call_id};to-tag={self.dialog.remote_tag};from-tag={self.dialog.local_tag}"
+        return f"<sip:192.0.2.1?Replaces={quote(value)}>"
+
+    @property
+    def notified(self) -> list[str]:
+        """Status lines that it was notified of."""
+        return [m.body.decode().strip() for m in self.heard if isinstance(m, Request) and m.method == "NOTIFY"]
 
     def send(self, method: str) -> None:
         self._request(method)

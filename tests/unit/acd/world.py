@@ -5,12 +5,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService, Announcer
 from acd.visit import QueueResult
-from engine.call import BridgeEnd, Collected, Dial, Dialled, DialOutcome, Leg, Played, Why
-from events.types import EndedBy, Event
+from engine.call import BridgeEnd, Collected, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from events.types import EndedBy, Event, TransferKind
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, LegId, QueueName
 
@@ -26,6 +27,40 @@ class FakeLeg:
 
     def hangup(self, reason: str = "") -> None:
         self.gone.set()
+
+    async def wait_ended(self) -> None:
+        await self.gone.wait()
+
+
+class FakeTransfer:
+    """consult: the call whose leg is to be taken. status: what the phone was told in the end."""
+
+    def __init__(self, target: str, kind: TransferKind = TransferKind.BLIND, consult: "FakeCall | None" = None) -> None:
+        self.target = target
+        self.kind = kind
+        self.consult = consult
+        self.leg: FakeLeg | None = None
+        self.status = 0
+
+    @property
+    def consulted(self) -> bool:
+        return self.consult is not None
+
+    def progress(self, sip_status: int = 180) -> None:
+        assert self.status == 0
+
+    def take(self) -> FakeLeg | None:
+        return self.consult.take() if self.consult is not None else None
+
+    def done(self) -> None:
+        assert self.status == 0
+        self.status = 200
+        if self.leg is not None:
+            self.leg.hangup()
+
+    def failed(self, sip_status: int) -> None:
+        assert self.status == 0
+        self.status = sip_status
 
 
 @dataclass
@@ -55,6 +90,9 @@ class FakeCall:
         self.trace: list[str] = []
         self.queued = False
         self.bridge_ended: BridgeEnd | None = None
+        self.bridged: FakeLeg | None = None
+        self.taken = False
+        self._referred: asyncio.Future[FakeTransfer | None] | None = None
 
     # the Call protocol
 
@@ -92,7 +130,8 @@ class FakeCall:
     async def answer(self) -> None: ...
 
     async def reject(self, sip_status: int, reason: str) -> None:
-        raise NotImplementedError
+        self._note(f"reject {sip_status}")
+        raise asyncio.CancelledError
 
     async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
         self._note(f"play {' '.join(clips)}")
@@ -148,23 +187,65 @@ class FakeCall:
     async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
         assert isinstance(leg, FakeLeg)
         phone = next(phone for phone in self._phones.values() if leg in phone.legs)
-        now = asyncio.get_running_loop().time
-        start, by = now(), EndedBy.CALLER
+        loop = asyncio.get_running_loop()
+        start, by = loop.time(), EndedBy.CALLER
         self._note(f"bridge{' recorded' if record else ''}")
+        self.bridged, self._referred = leg, loop.create_future()
+        gone = asyncio.ensure_future(leg.gone.wait())
+        asked: FakeTransfer | None = None
         try:
-            await asyncio.wait_for(leg.gone.wait(), phone.talks)
+            ends: list[asyncio.Future[Any]] = [gone, self._referred]
+            await asyncio.wait(ends, timeout=phone.talks, return_when=asyncio.FIRST_COMPLETED)
             by = EndedBy.AGENT
-        except TimeoutError:
-            by = EndedBy.AGENT
+            asked = self._referred.result() if self._referred.done() else None
         finally:
-            leg.hangup()
-            self.bridge_ended = BridgeEnd(by, now() - start, 0.0)
+            gone.cancel()
+            self.bridged = None
+            if asked is None and not self.taken:
+                leg.hangup()
+            self.bridge_ended = BridgeEnd(by, loop.time() - start, 0.0, asked, self.taken)
         return self.bridge_ended
 
     async def hangup(self, reason: str = "bye") -> None:
         raise NotImplementedError
 
+    def ringing(self) -> None:
+        self._note("ringing")
+
+    def ask_transfer(self, target: str, kind: TransferKind) -> bool:
+        return self.refer(FakeTransfer(target, kind))
+
+    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+        assert isinstance(agent, FakeLeg)
+        assert isinstance(other, FakeLeg)
+        now = asyncio.get_running_loop().time
+        start = now()
+        self._note("join")
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(leg.gone.wait()) for leg in (agent, other)]
+        try:
+            await asyncio.wait([*waits, until], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        ended = agent if agent.gone.is_set() else other if other.gone.is_set() else None
+        return JoinEnd(now() - start, ended)
+
     # what the test does
+
+    def refer(self, transfer: "FakeTransfer") -> bool:
+        """The agent's phone, or the API, asks for a transfer."""
+        if self.bridged is None or self._referred is None or self._referred.done():
+            return False
+        transfer.leg = self.bridged
+        self._referred.set_result(transfer)
+        return True
+
+    def take(self) -> FakeLeg | None:
+        """Another call takes the leg that this one is bridged to."""
+        leg, self.taken = self.bridged, True
+        if self._referred is not None:
+            self._referred.set_result(None)
+        return leg
 
     def press(self, digit: str) -> None:
         self._keys.put_nowait(digit)
@@ -253,7 +334,7 @@ def check_balance(log: Sequence[tuple[float, Event]], *, waiting: int = 0) -> No
         name = type(event).__name__
         if name == "CallQueued":
             calls[event.call] += 1  # type: ignore[attr-defined]
-        if name in ("CallConnected", "CallAbandoned", "CallFlowedOut"):
+        if name in ("CallConnected", "CallAbandoned", "CallFlowedOut") and event.queue:  # type: ignore[attr-defined]
             calls[event.call] -= 1  # type: ignore[attr-defined]
         if name == "CallOffered":
             offers[event.offer] += 1  # type: ignore[attr-defined]

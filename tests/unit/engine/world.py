@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from structlog.testing import capture_logs
 
 from engine import overload
-from engine.admission import Admission
+from engine.admission import Admission, Admitted
 from engine.authentication import Authenticator
 from engine.defence.gate import Gate, Policy
 from engine.line import ALLOW, LineSettings
@@ -22,7 +22,7 @@ from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import Nonces
 from engine.sip.flow import Flow
-from engine.sip.message import Headers, Request
+from engine.sip.message import Headers, Request, Response
 from engine.sip.registrar import Registrar
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
@@ -46,6 +46,16 @@ SETTLED = 70.0
 """After 64*T1, the linger and the media's last words: nothing may be left."""
 
 
+class _Admission(Admission):
+    def __init__(self, desks: dict[Flow, str], *rest: Any) -> None:
+        super().__init__(*rest)
+        self._desks = desks
+
+    def admit(self, request: Request, flow: Flow, now: float) -> Admitted | Response:
+        user = self._desks.get(flow)
+        return super().admit(request, flow, now) if user is None else Admitted("", user, user, "", request.request_uri.username)
+
+
 class World:
     """apps: dialled number -> application."""
 
@@ -53,6 +63,10 @@ class World:
         loop = asyncio.get_running_loop()
         self.now = loop.time
         self.apps = {name.removeprefix("n"): app for name, app in apps.items()}
+        self.desks: dict[Flow, str] = {}
+        """Flow of a phone that has proved its password -> its user."""
+        self.takers = {"8001", "8002", "billing"}
+        """Where callers may be transferred."""
         self.events: list[Event] = []
         self.plane: FakePlane = FakePlane()
         self.plane.events = partial(self._media, self.plane)
@@ -72,7 +86,7 @@ class World:
         ids = Ids(random.Random(1))
         clock = Clock(loop.time, 1_760_000_000.0)
         authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
-        admission = Admission(self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits)
+        admission = _Admission(self.desks, self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits)
         policy = Policy(domains=frozenset({"example.net"}), methods=frozenset(ALLOW.split(", ")))
         shedding = Overload(overload.Limits(), self.events.append)
         gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
@@ -105,6 +119,9 @@ class World:
 
     def route(self, dialled: str, phone: str) -> App | None:
         return self.apps.get(dialled)
+
+    def takes(self, number: str) -> bool:
+        return number in self.takers
 
     async def _lookup(self, host: str) -> list[str]:
         if host not in self.hosts:

@@ -1,0 +1,171 @@
+"""Ringing one agent that no queue chose: for a colleague who consults, or passes a caller on."""
+
+import asyncio
+from collections.abc import Callable
+
+from acd.agents import In
+from acd.roster import Roster
+from acd.routing.model import AgentProfile, AgentTaken, RouterEvent
+from engine.call import Call, Dial, Dialled, DialOutcome, Leg
+from events.types import (
+    AgentState,
+    CallOffered,
+    Event,
+    OfferMissed,
+    OfferResult,
+    OfferWithdrawn,
+)
+from kernel.ids import AgentName, Ids, OfferId, QueueName
+
+NO_QUEUE = QueueName("")
+RING_FOR = 25.0
+"""Seconds that the phone of one called by a colleague rings."""
+RING_GRACE = 10.0
+"""As for a queue's offers: a dial that does not end by itself is given up."""
+BUSY = (AgentState.OFFERED, AgentState.ON_CALL)
+
+
+class Ring:
+    """One phone rung. `ended` is done when it is over: with None when the agent answered (`answered` has been called
+    by then), else with why not and the SIP status."""
+
+    def __init__(self, call: Call, agent: AgentName, offer: OfferId, since: float, *, told: bool) -> None:
+        self.call = call
+        self.agent = agent
+        self.offer = offer
+        self.since = since
+        self.told = told
+        """The log knows of an offer."""
+        self.reserved = False
+        """The agent was ready: no queue offers him a call meanwhile."""
+        self.over = False
+        self.task: asyncio.Task[None] | None = None
+        self.ended: asyncio.Future[tuple[OfferResult, int] | None] = asyncio.get_running_loop().create_future()
+
+
+def order_for(profile: AgentProfile, display: str) -> Dial:
+    """To the agent's phone, or the telephone of one who has only that."""
+    return Dial(aor=profile.aor, display=display, ring_for=RING_FOR, number=profile.phone, trunks=profile.trunks)
+
+
+class Direct:
+    """`tell` gives the router what it should hear."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        emit: Callable[[Event], None],
+        now: Callable[[], float],
+        ids: Ids,
+        tell: Callable[..., None],
+    ) -> None:
+        self._roster = roster
+        self._emit = emit
+        self._now = now
+        self._ids = ids
+        self._tell = tell
+
+    def busy(self, agent: AgentName) -> bool:
+        return self._roster.agents[agent].state in BUSY
+
+    def new_offer(self) -> OfferId:
+        return OfferId(self._ids.token(40))
+
+    def start(
+        self,
+        call: Call,
+        agent: AgentName,
+        order: Dial,
+        answered: Callable[[Ring, Leg, float], None],
+        *,
+        told: bool = True,
+    ) -> Ring:
+        """Ring an agent who is not `busy`. answered(ring, leg, rang): he took up; called in the same moment."""
+        ring = Ring(call, agent, self.new_offer(), self._now(), told=told)
+        if told:
+            self.offered(ring, order.ring_for)
+        if self._roster.agents[agent].state is AgentState.READY:
+            ring.reserved = True
+            self._roster.step(agent, In.OFFER, call=call.id)
+            self._tell(AgentTaken(agent, True))
+        ring.task = asyncio.get_running_loop().create_task(self._dial(ring, order, answered))
+        return ring
+
+    def immediate(self, call: Call, agent: AgentName) -> Ring:
+        """As if rung and answered in one moment: he talks to the colleague already."""
+        ring = Ring(call, agent, self.new_offer(), self._now(), told=True)
+        ring.over = True
+        self.offered(ring)
+        return ring
+
+    def offered(self, ring: Ring, ring_for: float = 0.0) -> None:
+        self._emit(
+            CallOffered(
+                call=ring.call.id, queue=NO_QUEUE, agent=ring.agent, offer=ring.offer, ring_for=ring_for, waited=0.0
+            )
+        )
+
+    def withdraw(self, ring: Ring) -> None:
+        """The call goes away, or its first agent takes it back. Does nothing when the ringing is over."""
+        if ring.over:
+            return
+        ring.over = True
+        if ring.task is not None:
+            ring.task.cancel()
+        if ring.told:
+            rang = round(self._now() - ring.since, 3)
+            self._emit(OfferWithdrawn(call=ring.call.id, queue=NO_QUEUE, agent=ring.agent, offer=ring.offer, rang=rang))
+        if self._still_reserved(ring):
+            self._tell(*self._roster.step(ring.agent, In.WITHDRAW))
+        if not ring.ended.done():
+            ring.ended.set_result((OfferResult.FAILED, 487))
+
+    def talks(self, agent: AgentName, call: Call) -> None:
+        """The agent is in this call now, whatever his state was."""
+        state = self._roster.agents[agent]
+        offered = state.state is AgentState.OFFERED and state.call == call.id
+        told: list[RouterEvent] = self._roster.step(agent, In.ANSWER if offered else In.DIRECT, call=call.id)
+        if not offered:
+            told = [AgentTaken(agent, True), *told]
+        self._tell(*told)
+
+    def free(self, agent: AgentName, call: Call) -> None:
+        """Whoever called, or was only consulted, is back to what he did before."""
+        if self._roster.agents[agent].call == call.id:
+            self._tell(*self._roster.step(agent, In.RELEASE, call=call.id))
+
+    async def _dial(self, ring: Ring, order: Dial, answered: Callable[[Ring, Leg, float], None]) -> None:
+        try:
+            async with asyncio.timeout(order.ring_for + RING_GRACE):
+                dialled = await ring.call.dial(order)
+        except TimeoutError:
+            dialled = Dialled(DialOutcome.FAILED, None, 500, self._now() - ring.since)
+        if ring.over:
+            if dialled.leg is not None:
+                dialled.leg.hangup("withdrawn")
+            return
+        ring.over = True
+        if dialled.leg is not None:
+            answered(ring, dialled.leg, dialled.rang)
+            ring.ended.set_result(None)
+            return
+        result = OfferResult(dialled.outcome.value)
+        if ring.told:
+            self._emit(
+                OfferMissed(
+                    call=ring.call.id,
+                    queue=NO_QUEUE,
+                    agent=ring.agent,
+                    offer=ring.offer,
+                    result=result,
+                    rang=round(dialled.rang, 3),
+                )
+            )
+        if self._still_reserved(ring):
+            self._tell(*self._roster.miss(ring.agent, result))
+        ring.ended.set_result((result, dialled.sip_status))
+
+    def _still_reserved(self, ring: Ring) -> bool:
+        agent = self._roster.agents[ring.agent]
+        return ring.reserved and agent.state is AgentState.OFFERED and agent.call == ring.call.id
