@@ -159,10 +159,10 @@ def release(source: str, site: SITE = HERE) -> None:
     raise typer.Exit(release_source(site, source, sys.stdout))
 
 
-def _agent_command(site: Path, name: str, command: str, reason: str = "") -> None:
+def _agent_command(site: Path, name: str, command: str, reason: str = "", to: str = "") -> None:
     from app.ask import agent_command  # noqa: PLC0415
 
-    raise typer.Exit(agent_command(site, name, command, reason, sys.stdout))
+    raise typer.Exit(agent_command(site, name, command, reason, sys.stdout, to))
 
 
 @agent.command()
@@ -187,6 +187,30 @@ def ready(name: str, site: SITE = HERE) -> None:
 def not_ready(name: str, reason: Annotated[str, typer.Argument()] = "", site: SITE = HERE) -> None:
     """The agent takes no calls for a while, for a reason named in config/agents.yaml. From the phone: *14."""
     _agent_command(site, name, "not_ready", reason)
+
+
+@agent.command()
+def transfer(name: str, to: str, site: SITE = HERE) -> None:
+    """Pass the agent's caller on to another agent, a queue or a number of the site."""
+    _agent_command(site, name, "transfer", to=to)
+
+
+@agent.command()
+def consult(name: str, to: str, site: SITE = HERE) -> None:
+    """Ring another agent for the agent, while the caller hears music; then `complete` or `return`."""
+    _agent_command(site, name, "consult", to=to)
+
+
+@agent.command()
+def complete(name: str, site: SITE = HERE) -> None:
+    """The consulted agent takes the caller."""
+    _agent_command(site, name, "complete")
+
+
+@agent.command("return")
+def take_back(name: str, site: SITE = HERE) -> None:
+    """The agent takes the caller back from music or consultation."""
+    _agent_command(site, name, "return")
 
 
 @sip.command()

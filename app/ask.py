@@ -14,9 +14,10 @@ def show_status(site: Path, out: TextIO) -> int:
     return _asked(site, out, "status", {}, lambda status: show(status, out))
 
 
-def agent_command(site: Path, agent: str, command: str, reason: str, out: TextIO) -> int:
-    """command: login, logout, ready, not_ready. Exit status as above."""
-    fields = {"agent": agent, "command": command, "reason": reason, "via": "cli"}
+def agent_command(site: Path, agent: str, command: str, reason: str, out: TextIO, to: str = "") -> int:
+    """command: login, logout, ready, not_ready; transfer or consult `to` somebody, complete, return. Exit status as
+    above."""
+    fields = {"agent": agent, "command": command, "reason": reason, "via": "cli", "to": to}
 
     def done(state: Any) -> None:
         out.write(f"{agent}: {state}\n")

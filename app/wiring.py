@@ -65,6 +65,13 @@ from kernel.ids import Ids
 log = structlog.get_logger()
 
 FEATURE_PREFIX = "*"
+HAND_OVER = {
+    "transfer": "the caller is being transferred",
+    "consult": "the phone rings",
+    "complete": "the caller is handed over",
+    "return": "the caller is back",
+}
+"""Commands that move an agent's caller, and what is said when it is begun."""
 REPORT_EVERY = 5.0
 """Seconds between two reports of SIP counts and of our own health."""
 IDLE_WITHIN = 7200.0
@@ -292,6 +299,8 @@ class Control:
         return snapshot(self.live, site_names(self._site), self._clock.wall())
 
     async def _agent(self, request: Mapping[str, Any]) -> Any:
+        if str(request["command"]) in HAND_OVER:
+            return self._hand_over(str(request["agent"]), str(request["command"]), str(request.get("to", "")))
         try:
             result = self._acd.agent_command(
                 str(request["agent"]), str(request["command"]), str(request.get("reason", "")), str(request["via"])
@@ -301,6 +310,15 @@ class Control:
         if not result.ok:
             raise Refused(result.text)
         return result.text
+
+    def _hand_over(self, agent: str, command: str, to: str) -> str:
+        if command in ("transfer", "consult"):
+            refusal = self._acd.transfer(agent, to, consult=command == "consult")
+        else:
+            refusal = self._acd.decide(agent, complete=command == "complete")
+        if refusal:
+            raise Refused(refusal)
+        return HAND_OVER[command]
 
     async def _blocked(self, _: Mapping[str, Any]) -> Any:
         return [list(block) for block in self._gate.blocked(self._clock.monotonic())]

@@ -53,7 +53,11 @@ class _Admission(Admission):
 
     def admit(self, request: Request, flow: Flow, now: float) -> Admitted | Response:
         user = self._desks.get(flow)
-        return super().admit(request, flow, now) if user is None else Admitted("", user, user, "", request.request_uri.username)
+        return (
+            super().admit(request, flow, now)
+            if user is None
+            else Admitted("", user, user, "", request.request_uri.username)
+        )
 
 
 class World:
