@@ -2,12 +2,13 @@
 
 import asyncio
 
-from engine.leg import SipLeg, refuse_media
+from engine.leg import SipLeg, interval_too_small, refuse_media
 from engine.line import SERVER, Line, wants_sips
 from engine.media.plane import Plane
 from engine.media.profile import USUAL, MediaProfile
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
+from engine.sip import session_timer
 from engine.sip.dialog import uas_dialog
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response, reply
@@ -104,6 +105,8 @@ class CallerLeg(SipLeg):
             self._acked.set_result(None)
 
     def _accept_invite(self, invite: Request) -> None:
+        if session_timer.too_small(invite):
+            raise CannotAnswer(interval_too_small(invite, self._tag), "session interval too small")
         try:
             offered = self._body(invite)
             body = self.stream.answer(offered) if offered else self.stream.offer()

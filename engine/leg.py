@@ -9,18 +9,30 @@ from zlib import crc32
 import structlog
 
 from engine.info import digit_info, info_digit
-from engine.line import ALLOW, SERVER, Line, ResponseHandler
+from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.listening import heard, heard_by_peer
 from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
 from engine.media.profile import USUAL, MediaProfile
+from engine.refresh import Session
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
+from engine.sip import session_timer
 from engine.sip.dialog import Dialog
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
-from engine.sip.invite import AckMissing, Acknowledged, Action, Hangup, InviteUsage, SendAgain, SendBye
+from engine.sip.invite import (
+    AckMissing,
+    Acknowledged,
+    Action,
+    Hangup,
+    InviteAgain,
+    InviteUsage,
+    Refusal,
+    SendAgain,
+    SendBye,
+)
 from engine.sip.message import Request, Response, reply
-from engine.sip.transactions import ServerKey
+from engine.sip.transactions import ClientKey, ServerKey
 from engine.stream import Stream
 from events.types import EndedBy, LegAnswered, LegDialled, LegEnded, LegMediaReported
 from kernel.ids import CallId, LegId
@@ -75,6 +87,7 @@ class SipLeg(ResponseHandler):
         self.listener: LegListener = LegListener()
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
+        self.session = Session(self)
         self._timer: asyncio.TimerHandle | None = None
         self._referrals = 0
         self.answered = False
@@ -171,6 +184,7 @@ class SipLeg(ResponseHandler):
         self.ended.set_result(by)
         if self.known:
             self._tell_end(by, reason)
+        self.session.stop()
         self.stream.release()
         self.listener.leg_ended(self, by, reason)
 
@@ -198,19 +212,19 @@ class SipLeg(ResponseHandler):
         body: bytes = b"",
         kind: str = SDP_TYPE,
         more: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        """more: headers besides those of the dialog."""
+    ) -> tuple[ClientKey, Request] | None:
+        """more: headers besides those of the dialog. Returns what was sent; None when it leads nowhere."""
         assert self.dialog is not None
         try:
             request = self.dialog.make(method, body, kind)
             flow = self.line.flow_of(self.dialog, self._flow)
         except BadHeader as error:
             log.warning("unroutable dialog", leg=self._id, error=str(error))
-            return
+            return None
         request.headers.add("User-Agent", SERVER)
         for name, value in more:
             request.headers.add(name, value)
-        self.line.send_request(request, flow, handler)
+        return self.line.send_request(request, flow, handler), request
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------
 
@@ -224,24 +238,23 @@ class SipLeg(ResponseHandler):
             self._respond(key, reply(request, refusal))
             return
         self._flow = flow  # a phone that came back on a new connection, or through another binding of its NAT
-        match request.method:
-            case "BYE":
-                self._respond(key, reply(request, 200))
-                self._over(self._peer, "bye")
-            case "INVITE":
-                self._reinvite(key, request)
-            case "INFO":
-                self._info(key, request)
-            case "REFER":
-                self._refer(key, request)
-            case "OPTIONS":
-                response = reply(request, 200)
-                response.headers.add("Allow", ALLOW)
-                self._respond(key, response)
-            case _:
-                response = reply(request, 405)
-                response.headers.add("Allow", ALLOW)
-                self._respond(key, response)
+        handlers = {
+            "BYE": self._byed,
+            "INVITE": self._reinvite,
+            "INFO": self._info,
+            "UPDATE": self._update,
+            "REFER": self._refer,
+        }
+        handlers.get(request.method, self._other)(key, request)
+
+    def _byed(self, key: ServerKey, request: Request) -> None:
+        self._respond(key, reply(request, 200))
+        self._over(self._peer, "bye")
+
+    def _other(self, key: ServerKey, request: Request) -> None:
+        response = reply(request, 200 if request.method == "OPTIONS" else 405)
+        response.headers.add("Allow", ALLOW)
+        self._respond(key, response)
 
     def acked(self, request: Request) -> None:
         """An ACK to one of our 2xx."""
@@ -255,12 +268,12 @@ class SipLeg(ResponseHandler):
 
     def _reinvite(self, key: ServerKey, request: Request) -> None:
         assert self.dialog is not None
+        if session_timer.too_small(request):
+            self._respond(key, interval_too_small(request))
+            return
         refusal = self.usage.received(key, request, self.line.chance())
         if refusal is not None:
-            response = reply(request, refusal.status)
-            if refusal.retry_after is not None:
-                response.headers.add("Retry-After", str(refusal.retry_after))
-            self._respond(key, response)
+            self._respond(key, _refused(request, refusal))
             return
         try:
             offered = self._body(request)
@@ -274,13 +287,78 @@ class SipLeg(ResponseHandler):
         self._respond_2xx(key, request, body)
         self._held_before(held)
 
+    def _update(self, key: ServerKey, request: Request) -> None:
+        """RFC 3311: a new offer, or none: then only the target and the session timer are refreshed."""
+        assert self.dialog is not None
+        if session_timer.too_small(request):
+            self._respond(key, interval_too_small(request))
+            return
+        refusal = self.usage.updated(offers=bool(request.body), chance=self.line.chance())
+        if refusal is not None:
+            self._respond(key, _refused(request, refusal))
+            return
+        held = self.held
+        try:
+            offered = self._body(request)
+            body = self.stream.answer(offered) if offered else b""
+        except (SdpError, NotAcceptable) as error:
+            self._respond(key, refuse_media(request, error))
+            return
+        self.dialog.target_refresh(request)
+        response = reply(request, 200)
+        response.headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
+        response.headers.add("Allow", ALLOW)
+        response.headers.add("Supported", SUPPORTED)
+        if body:
+            response.headers.add("Content-Type", SDP_TYPE)
+            response.body = body
+        self.session.answer(request, response)
+        self._respond(key, response)
+        self._held_before(held)
+
+    # --- refreshes of our own ---------------------------------------------------------------------------------------
+
+    def reinvite(self, handler: ResponseHandler, more: tuple[tuple[str, str], ...]) -> None:
+        """With the description that we gave last. Only while `usage.may_invite`."""
+        sent = self.send_in_dialog("INVITE", handler, self.stream.repeated(), SDP_TYPE, more)
+        if sent is not None:
+            self.usage.sent(*sent)
+
+    def acknowledge_again(self, response: Response) -> None:
+        """ACK a 2xx to a re-INVITE."""
+        assert self.dialog is not None
+        self.dialog.target_refresh(response)
+        ack = self.dialog.ack(response)
+        flow = self.line.flow_of(self.dialog, self._flow)
+        self.usage.ack_sent(self.line.layer.ack(ack, flow, self.line.sent_by(flow)))
+        self.line.pump()
+
+    def ack_again(self) -> None:
+        if self.dialog is not None and self.usage.ack_data:
+            self.line.layer.stateless_send(self.usage.ack_data, self.line.flow_of(self.dialog, self._flow))
+            self.line.pump()
+
+    def gone(self, reason: str) -> None:
+        """The peer has lost the dialog (§12.2.1.2)."""
+        self._bye()
+        self.finish(EndedBy.SYSTEM, reason)
+        self._arm()
+
+    def rearm(self) -> None:
+        self._arm()
+
+    def body_of(self, message: Request | Response) -> bytes:
+        return self._body(message)
+
     def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
         response = reply(request, 200, to_tag=self._tag)
         headers = response.headers
         headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
         headers.add("Allow", ALLOW)
         headers.add("Server", SERVER)
+        headers.add("Supported", SUPPORTED)
         headers.add("Content-Type", SDP_TYPE)
+        self.session.answer(request, response)
         response.body = body
         self.usage.answered(key, response, self.line.clock.monotonic())
         self._respond(key, response)
@@ -322,8 +400,8 @@ class SipLeg(ResponseHandler):
                     self.finish(EndedBy.SYSTEM, "ack_missing")
                 case SendBye():
                     self._bye()
-                case _:
-                    pass  # InviteAgain: only after re-INVITEs of our own
+                case InviteAgain():
+                    self.session.refresh()
         self._arm()
 
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
@@ -422,6 +500,19 @@ class SipLeg(ResponseHandler):
         if message.body and message.content_type != SDP_TYPE:
             raise SdpError(0, f"body is {message.content_type or 'of no type'}, not {SDP_TYPE}")
         return message.body
+
+
+def interval_too_small(request: Request, tag: str | None = None) -> Response:
+    response = reply(request, 422, to_tag=tag)
+    response.headers.add("Min-SE", str(session_timer.MIN_SE))
+    return response
+
+
+def _refused(request: Request, refusal: Refusal) -> Response:
+    response = reply(request, refusal.status)
+    if refusal.retry_after is not None:
+        response.headers.add("Retry-After", str(refusal.retry_after))
+    return response
 
 
 def refuse_media(request: Request, error: SdpError | NotAcceptable, tag: str | None = None) -> Response:

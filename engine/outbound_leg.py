@@ -6,10 +6,11 @@ import structlog
 
 from engine.destination import Destination
 from engine.leg import SDP_TYPE, SipLeg
-from engine.line import ALLOW, SERVER, Line, ResponseHandler
+from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.media.plane import Plane, PlaneError
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
+from engine.sip import session_timer
 from engine.sip.dialog import Dialog, uac_dialog
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import Heard
@@ -55,6 +56,7 @@ class OutboundLeg(SipLeg):
         self._invite: Request | None = None
         self._key: ClientKey | None = None
         self._sent_at = 0.0
+        self._interval = session_timer.USUAL
         self._proofs = 0  # challenges answered
         self._forks: dict[str, bytes] = {}  # To tag of another phone that answered too -> our ACK
 
@@ -109,8 +111,12 @@ class OutboundLeg(SipLeg):
             *to.headers,
             ("Allow", ALLOW),
             ("User-Agent", SERVER),
+            ("Supported", SUPPORTED),
+            ("Session-Expires", str(self._interval)),
             ("Content-Type", SDP_TYPE),
         ]
+        if self._interval > session_timer.USUAL:
+            items.append(("Min-SE", str(self._interval)))
         return Request("INVITE", to.uri, Headers.of(items), offer)
 
     # --- ResponseHandler ------------------------------------------------------------------------------------------
@@ -134,7 +140,7 @@ class OutboundLeg(SipLeg):
                 self.line.pump()
             case Heard.REFUSED:
                 self.line.clients.pop(key, None)
-                if not self._prove(response):
+                if not self._prove(response) and not self._lengthen(response):
                     self.refusal = response
                     self._refused(response.status)
             case _:
@@ -199,6 +205,15 @@ class OutboundLeg(SipLeg):
         self._send(again)
         return True
 
+    def _lengthen(self, response: Response) -> bool:
+        """422: send the INVITE again with the session interval that the peer wants at least (RFC 4028 §7.3)."""
+        wanted = session_timer.min_se(response)
+        if response.status != 422 or wanted <= self._interval or self._invite is None or self.ended.done():
+            return False
+        self._interval = wanted
+        self._send(self._request(self._invite.call_id, self._invite.body, self._invite.cseq.number + 1))
+        return True
+
     def _answered(self, key: ClientKey, response: Response) -> None:
         if not self._acknowledge(key, response):
             self.sip_status = 502
@@ -211,6 +226,7 @@ class OutboundLeg(SipLeg):
             self.sip_status = 488
             self.hangup("no_common_codec")
             return
+        self.session.agreed(response)
         self.answered = True
         self.answered_at = self.line.clock.monotonic()
         rang = round(self.answered_at - self._sent_at, 3)

@@ -3,17 +3,22 @@
 tag: for To, when the request has none there.
 """
 
-from engine.line import ALLOW
+from collections.abc import Container
+
+from engine.line import ALLOW, SUPPORTED
+from engine.sip.dialog import DialogId
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
+from engine.sip.refer import parse_replaces
 
 RETRY_AFTER = "5"
 _SIP = ("sip", "sips")
+_UNDERSTOOD = frozenset({"timer"})
 
 
 def unsupported(request: Request, tag: str) -> Response | None:
     """§8.2.2.3, §8.2.3, §12.1.1, §16.3: what an INVITE must not ask, and must have. None: nothing is wrong with it."""
-    required = request.headers.elements("Require")
+    required = [tag for tag in request.headers.elements("Require") if tag.lower() not in _UNDERSTOOD]
     if required:
         response = reply(request, 420, to_tag=tag)
         response.headers.add("Unsupported", ", ".join(required))
@@ -30,6 +35,16 @@ def unsupported(request: Request, tag: str) -> Response | None:
     except ParseError as error:
         return reply(request, 400, error.reason, to_tag=tag)
     return None if usable else reply(request, 400, "Missing Contact", to_tag=tag)
+
+
+def replacing(request: Request, tag: str, dialogs: Container[DialogId]) -> Response:
+    """Nobody takes a call of ours over by an INVITE with Replaces (RFC 3891 §3): phones transfer by REFER, which we
+    carry out ourselves."""
+    try:
+        found = parse_replaces(request.headers.get("Replaces") or "") in dialogs
+    except ParseError as error:
+        return reply(request, 400, error.reason, to_tag=tag)
+    return reply(request, 403 if found else 481, to_tag=tag)
 
 
 def busy(request: Request, tag: str, reason: str) -> Response:
@@ -52,5 +67,5 @@ def options(request: Request, tag: str, *, draining: bool) -> Response:
     response.headers.add("Accept", "application/sdp")
     response.headers.add("Accept-Encoding", "identity")
     response.headers.add("Accept-Language", "zh, en")
-    response.headers.add("Supported", "")
+    response.headers.add("Supported", SUPPORTED)
     return response

@@ -103,6 +103,10 @@ class Stream:
         self._said = offer(self._local, self._session_id, self._version, before)
         return self._said
 
+    def repeated(self) -> bytes:
+        """Our latest description again, as an offer that changes nothing."""
+        return self._said
+
     def answer(self, body: bytes) -> bytes:
         """Answer an offer and set the plane to it. Raises SdpError or NotAcceptable, changing nothing.
 

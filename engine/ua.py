@@ -21,7 +21,7 @@ from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
 from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
 from engine.ports import Dialplan, Planes
-from engine.refusals import busy, not_allowed, options, unsupported
+from engine.refusals import busy, not_allowed, options, replacing, unsupported
 from engine.registration import Registration
 from engine.screening import Screening
 from engine.session import App, LiveCall
@@ -455,6 +455,8 @@ class UserAgent:
         full = "too many calls" if len(self.calls) >= self._settings.max_calls else ""
         if full := full or self._admission.full(admitted.trunk, now):
             return busy(request, tag, full)
+        if request.headers.get("Replaces") is not None:
+            return replacing(request, tag, self.line.dialogs)
         if app is None:
             return reply(request, 404, to_tag=tag)
         return unsupported(request, tag)

@@ -179,6 +179,18 @@ class InviteUsage:
         self._theirs_offers = bool(request.body)
         return None
 
+    def updated(self, *, offers: bool, chance: float = 0.5) -> Refusal | None:
+        """An UPDATE (RFC 3311 §5.2). None: it may be answered now."""
+        if self._ended:
+            return Refusal(481)
+        if not offers:
+            return None
+        if self._theirs is not None:
+            return Refusal(500, int(chance * 11))
+        if self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
+            return Refusal(491)
+        return None
+
     def provisional(self, key: ServerKey, response: Response, now: float) -> None:
         """101-199 was sent."""
         if key == self._theirs:

@@ -45,6 +45,8 @@ class Softphone:
         self.answer_after: float | None = 1.0
         """Seconds from the INVITE to the 200; None: rings for ever."""
         self.refuse_with = 0
+        self.extra: dict[str, str] = {}
+        """Headers in its responses to INVITE."""
         self.deaf = False
         """Answers nothing at all."""
         self.ringing = True
@@ -106,6 +108,14 @@ class Softphone:
         if self.dialog is not None and not self.usage.ended:
             body = f"Signal={digit}\r\nDuration=160\r\n".encode()
             self._layer.request(self.dialog.make("INFO", body, "application/dtmf-relay"), self._towards, self._now)
+        self._flush()
+
+    def update(self, body: bytes = b"", **headers: str) -> None:
+        if self.dialog is not None:
+            request = self.dialog.make("UPDATE", body)
+            for name, value in headers.items():
+                request.headers.add(name.replace("_", "-"), value)
+            self._layer.request(request, self._towards, self._now)
         self._flush()
 
     def refer(self, to: str, **headers: str) -> None:
@@ -228,6 +238,8 @@ class Softphone:
         assert self._invite is not None
         assert self._key is not None
         response = reply(self._invite, status, to_tag=f"to{self.name}")
+        for name, value in self.extra.items():
+            response.headers.add(name, value)
         if status < 300:
             if self.contact is not None:
                 response.headers.add("Contact", self.contact)

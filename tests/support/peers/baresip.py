@@ -24,6 +24,7 @@ class Baresip:
     def __init__(self, options: Options, runtime: "baresip.Runtime", agent: "baresip.UserAgent") -> None:
         self._options, self._runtime, self._agent = options, runtime, agent
         self._call: baresip.Call | None = None
+        self._consult: baresip.Call | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._hung_up = False
         self._renegotiated = asyncio.Event()
@@ -96,6 +97,20 @@ class Baresip:
         if self._call is None:
             raise LookupError("no call")
         return self._call
+
+    async def do_transfer(self, to: str) -> None:
+        """Returns at once; baresip itself hangs up when it hears of success."""
+        self._spawn(self._active.transfer(f"sip:{to}@{self._options.registrar}"))
+
+    async def do_consult(self, to: str) -> None:
+        """A second call, beside the first."""
+        self._consult = await self._agent.dial(f"sip:{to}@{self._options.registrar}")
+        await self._consult.wait_established()
+        worker.emit("established")
+
+    async def do_join(self) -> None:
+        assert self._consult is not None
+        self._spawn(self._active.attended_transfer(self._consult))
 
     async def do_answer(self) -> None:
         await self._active.answer()

@@ -25,6 +25,12 @@ class _Call(pj.Call):  # type: ignore[misc]
         self._recorder: Any = None
         self._remote_held = self._held = False
         self.hung_up = False
+        self.capture = phone.options.capture
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802
+        worker.emit("transfer", status=prm.statusCode, final=prm.finalNotify)
+        if prm.finalNotify and prm.statusCode // 100 == 2:
+            self._phone.leave.append(self)
 
     def onCallState(self, _prm: Any) -> None:  # noqa: N802
         info = self.getInfo()
@@ -52,9 +58,9 @@ class _Call(pj.Call):  # type: ignore[misc]
 
     def _connect(self, audio: Any) -> None:
         if self._recorder is None:
-            Path(self._phone.options.capture).unlink(missing_ok=True)
+            Path(self.capture).unlink(missing_ok=True)
             self._recorder = pj.AudioMediaRecorder()
-            self._recorder.createRecorder(self._phone.options.capture)
+            self._recorder.createRecorder(self.capture)
         self._phone.player.startTransmit(audio)
         audio.startTransmit(self._recorder)
 
@@ -90,6 +96,10 @@ class Pjsua:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.call: _Call | None = None
+        self.consult: _Call | None = None
+        """A second call, beside `call`."""
+        self.leave: list[_Call] = []
+        """Transferred: to be hung up."""
         self._ended: list[_Call] = []
         self._closed: tuple[str, str] | None = None
         self._renegotiation: Callable[[], None] | None = None
@@ -141,6 +151,9 @@ class Pjsua:
     def turn(self) -> None:
         self._endpoint.libHandleEvents(TURN_MS)
         self._ended.clear()
+        while self.leave:
+            with contextlib.suppress(pj.Error):
+                self.leave.pop().hangup(pj.CallOpParam(True))
         if self._renegotiation is not None:
             with contextlib.suppress(pj.Error):
                 self._renegotiation()
@@ -152,6 +165,11 @@ class Pjsua:
     def gone(self, call: _Call, why: str, recorded: bool) -> None:
         """The call is over. pjmedia ends the recording a little later, in a thread of its own; then we tell."""
         by = "here" if call.hung_up else "there"
+        if call is self.consult:
+            worker.emit("consult_closed", by=by, why=why)
+            self._ended.append(call)
+            self.consult = None
+            return
         if recorded:
             self._closed = (by, why)
         else:
@@ -180,6 +198,21 @@ class Pjsua:
     def do_call(self, to: str) -> None:
         self.call = _Call(self, self._account)
         self.call.makeCall(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+
+    def do_consult(self, to: str) -> None:
+        """Call somebody on a second line; `call` should be on hold."""
+        self.consult = _Call(self, self._account)
+        self.consult.capture += ".consult.wav"
+        self.consult.makeCall(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+
+    def do_transfer(self, to: str) -> None:
+        self._active.xfer(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+
+    def do_join(self, by: str) -> None:
+        """Attended transfer, asked for in the dialog of the first call or of the consultation."""
+        assert self.consult is not None
+        one, other = (self._active, self.consult) if by == "first" else (self.consult, self._active)
+        one.xferReplaces(other, pj.CallOpParam(True))
 
     def do_answer(self) -> None:
         self.answer(200)

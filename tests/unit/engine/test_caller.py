@@ -559,7 +559,7 @@ def test_requests_in_a_call(method: str) -> None:
         await asyncio.sleep(1)
         answer = caller.heard[-1]
         assert isinstance(answer, Response)
-        assert answer.status == {"OPTIONS": 200, "INFO": 200, "REFER": 403}.get(method, 405)
+        assert answer.status == {"OPTIONS": 200, "INFO": 200, "UPDATE": 200, "REFER": 403}.get(method, 405)
         caller.hang_up()
         await world.settle()
 

@@ -1,0 +1,154 @@
+"""Keeping a dialog fresh (RFC 4028): refreshes of ours by UPDATE (RFC 3311) when the peer takes it, else by re-INVITE,
+and the end of a call whose peer no longer refreshes."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from engine.line import ResponseHandler
+from engine.sdp.describe import SdpError
+from engine.sdp.offer_answer import NotAcceptable
+from engine.sip import session_timer
+from engine.sip.invite import Heard
+from engine.sip.message import Request, Response
+from engine.sip.session_timer import Terms
+from engine.sip.transactions import ClientKey
+
+if TYPE_CHECKING:
+    from engine.leg import SipLeg
+
+log = structlog.get_logger()
+
+LINGER = 33.0
+"""Seconds after a 2xx in which it may come again."""
+AGAIN = 10.0
+"""Seconds to the next try when a refresh was refused, but not for good."""
+GONE = (408, 481)
+
+
+class Session:
+    """The session timer of one leg."""
+
+    def __init__(self, leg: "SipLeg") -> None:
+        self._leg = leg
+        self._terms: Terms | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._updates = False
+        """The peer takes UPDATE."""
+
+    def learn(self, message: Request | Response) -> None:
+        """What the peer allows."""
+        if message.headers.get("Allow") is not None:
+            self._updates = "UPDATE" in message.headers.elements("Allow")
+
+    def answer(self, request: Request, response: Response) -> None:
+        """Agree to what an INVITE or UPDATE asks for, in its 2xx."""
+        self.learn(request)
+        terms = session_timer.as_uas(request)
+        if terms is not None:
+            session_timer.tell(response.headers, terms)
+        self._agreed(terms)
+
+    def agreed(self, response: Response) -> None:
+        """A 2xx to our INVITE or UPDATE."""
+        self.learn(response)
+        self._agreed(session_timer.as_uac(response))
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def refresh(self) -> None:
+        """Now: `usage.may_invite`, or it is tried again later."""
+        leg = self._leg
+        if leg.ended.done() or leg.dialog is None:
+            return
+        interval = self._terms.interval if self._terms is not None else session_timer.USUAL
+        if self._updates:
+            leg.send_in_dialog("UPDATE", _Update(leg), more=_headers(interval))
+        elif leg.usage.may_invite and leg.stream.usable:
+            leg.reinvite(_Reinvite(leg), _headers(interval))
+        self._wait(AGAIN)
+
+    def _agreed(self, terms: Terms | None) -> None:
+        self.stop()
+        self._terms = terms
+        if terms is not None and not self._leg.ended.done():
+            now = self._leg.line.clock.monotonic()
+            self._wait(terms.due(now) - now)
+
+    def _wait(self, seconds: float) -> None:
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        if self._terms is not None and self._terms.ours:
+            self.refresh()
+        else:
+            self._leg.hangup("session_expired")
+
+
+def _headers(interval: int) -> tuple[tuple[str, str], ...]:
+    return (("Supported", "timer"), ("Session-Expires", f"{interval};refresher=uac"))
+
+
+class _Update(ResponseHandler):
+    def __init__(self, leg: "SipLeg") -> None:
+        self._leg = leg
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        if response.status < 200:
+            return
+        if response.status < 300:
+            if self._leg.dialog is not None:
+                self._leg.dialog.target_refresh(response)
+            self._leg.session.agreed(response)
+        elif response.status in GONE:
+            self._leg.hangup("session_gone")
+
+    def failed(self, key: ClientKey, why: str) -> None:
+        self._leg.hangup("session_gone")
+
+
+class _Reinvite(ResponseHandler):
+    """Our offer is what we said last: a refresh changes nothing."""
+
+    def __init__(self, leg: "SipLeg") -> None:
+        self._leg = leg
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        leg = self._leg
+        line = leg.line
+        match leg.usage.heard(key, response, line.clock.monotonic(), line.chance()):
+            case Heard.ANSWERED | Heard.CROSSED:
+                line.lingering.append((line.clock.monotonic() + LINGER, key))
+                self._acknowledge(response)
+            case Heard.REPEATED:
+                leg.ack_again()
+            case Heard.GONE:
+                line.clients.pop(key, None)
+                leg.gone("session_gone")
+            case Heard.REFUSED | Heard.GLARE:
+                line.clients.pop(key, None)
+            case _:
+                pass
+        leg.rearm()
+
+    def failed(self, key: ClientKey, why: str) -> None:
+        self._leg.line.clients.pop(key, None)
+        if self._leg.usage.failed(key) is Heard.GONE:
+            self._leg.gone("session_gone")
+
+    def _acknowledge(self, response: Response) -> None:
+        leg = self._leg
+        leg.acknowledge_again(response)
+        if leg.ended.done():
+            return
+        try:
+            leg.stream.accept(leg.body_of(response))
+        except (SdpError, NotAcceptable) as error:
+            log.info("no usable answer to a refresh", leg=leg.id, error=str(error))
+        leg.session.agreed(response)
