@@ -73,6 +73,8 @@ DOES: dict[str, Do] = {
     "agent calls a colleague": _consults,
     "agent joins the two": _joins,
     "we transfer": _transfers,
+    "agent holds by UPDATE": lambda w, c, a: a.update(sdp("192.0.2.20", 4000, direction="sendonly", version=99)),
+    "caller asks for a timer": lambda w, c, a: c.update(Supported="timer", Session_Expires="90"),
     "caller info": lambda w, c, a: c.info("5"),
     "agent info": lambda w, c, a: a.info("6"),
     "keys": _press,
