@@ -168,8 +168,9 @@ class SipLeg(ResponseHandler):
         now = self.line.clock.monotonic()
         self._tell_end(EndedBy.SYSTEM, "transferred")
         self.call, self._id, self.answered_at = call, leg_id, now
-        target = self.dialog.remote_target if self.dialog is not None else ""
-        self.line.emit(LegDialled(call=call, leg=leg_id, target=target, ring_for=0.0))
+        assert self.dialog is not None
+        target, sip_call_id = self.dialog.remote_target, self.dialog.call_id
+        self.line.emit(LegDialled(call=call, leg=leg_id, target=target, ring_for=0.0, sip_call_id=sip_call_id))
         self.line.emit(LegAnswered(call=call, leg=leg_id, codec=self.codec, rang=0.0))
 
     # --- the end ------------------------------------------------------------------------------------------------

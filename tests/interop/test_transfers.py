@@ -115,7 +115,8 @@ def test_blind_transfer_to_one_who_declines_gives_the_caller_back(site: Site, tm
         first.do("transfer", to=second.options.user)
         second.wait("incoming")
         second.do("decline")
-        assert site.wait(CallTransferred, after=before, call=call).result is TransferResult.DECLINED
+        declined = (TransferResult.DECLINED, TransferResult.BUSY)  # baresip declines with 486
+        assert site.wait(CallTransferred, after=before, call=call).result in declined
         talk(1.5)
         first.do("hangup")
         one.wait("closed")
