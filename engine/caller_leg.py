@@ -66,8 +66,10 @@ class CallerLeg(SipLeg):
         await asyncio.shield(self._acked)
 
     def ring(self) -> None:
-        """180, once, before any answer."""
+        """180, once, before any answer. Not to one who wants it acknowledged by PRACK (RFC 3262 §3): he gets none."""
         if self._pending is None or self._rung:
+            return
+        if "100rel" in self._pending.headers.elements("Require"):
             return
         self._rung = True
         response = reply(self._pending, 180, to_tag=self._tag)

@@ -13,7 +13,7 @@ from engine.sip.refer import parse_replaces
 
 RETRY_AFTER = "5"
 _SIP = ("sip", "sips")
-_UNDERSTOOD = frozenset({"timer"})
+_UNDERSTOOD = frozenset({"timer", "100rel"})
 
 
 def unsupported(request: Request, tag: str) -> Response | None:

@@ -511,7 +511,7 @@ def test_lost_messages_are_repeated() -> None:
     ("number", "extra", "contact", "status"),
     [
         ("404", {}, "<sip:c@192.0.2.10>", 404),
-        ("1001", {"Require": "100rel"}, "<sip:c@192.0.2.10>", 420),
+        ("1001", {"Require": "timer, precondition"}, "<sip:c@192.0.2.10>", 420),
         ("1001", {}, None, 400),
         ("1001", {}, "<tel:123>", 400),
         ("1001", {}, "<<<", 400),

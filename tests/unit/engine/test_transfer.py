@@ -344,3 +344,16 @@ def test_outside_a_dialog() -> None:
         await world.settle()
 
     play(story)
+
+
+@pytest.mark.parametrize(("require", "heard"), [("", [100, 180, 200]), ("100rel", [100, 200])])
+def test_ringing_is_told_unless_it_must_be_reliable(require: str, heard: list[int]) -> None:
+    async def story() -> None:
+        office = Office()
+        office.line.call("8002", None, **({"Require": require} if require else {}))
+        await asyncio.sleep(3)
+        assert statuses(office.line, "INVITE") == heard
+        office.line.hang_up()
+        await office.world.settle()
+
+    play(story)
