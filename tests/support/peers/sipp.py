@@ -16,6 +16,8 @@ from tests.support.peers.remote import Options, is_free
 from tests.support.peers.sipp_scenarios import CALLEE, CALLER, REGISTER, UNREGISTER
 from tests.support.peers.voice import Voice
 
+SETTLE = 0.05
+"""Seconds between SIPp's log line and our word of it: it takes no command before it has come to its next step."""
 COMMANDS = {"answer": "MESSAGE", "hold": "MESSAGE", "resume": "SUBSCRIBE", "hangup": "NOTIFY", "decline": "PUBLISH"}
 POLL = 0.02
 
@@ -117,6 +119,7 @@ class Sipp:
             over = process.poll() is not None
             lines = _lines(log)
             for line in lines[done:]:
+                await asyncio.sleep(SETTLE)
                 self._said(*line.split(" ", 1))
             done = len(lines)
             if over:

@@ -19,7 +19,6 @@ LEARN_MEDIA = """<action>
   <ereg regexp="c=IN IP4 ([0-9.]+)" search_in="body" check_it="true" assign_to="whole,host"/>
   {more}
   <log message="media [$host] [$port]"/>
-  <log message="{event}"/>
 </action>"""
 
 
@@ -81,12 +80,12 @@ Contact: <sip:[user]@[local_ip]:[local_port]>
 
 
 def _reinvite(event: str, direction: str, version: int) -> str:
-    learn = LEARN_MEDIA.format(event=event, more="")
+    learn = LEARN_MEDIA.format(more="")
     return f"""{_in_dialog("INVITE", body=SDP.format(direction=direction, version=version))}
 <recv response="100" optional="true"/>
 <recv response="200">{learn}</recv>
 {_in_dialog("ACK", ack=True)}
-<nop next="1"/>"""
+<nop next="1"><action><log message="{event}"/></action></nop>"""
 
 
 TALK = f"""<label id="1"/>
@@ -142,8 +141,9 @@ Content-Length: [len]
 <recv response="100" optional="true"/>
 <recv response="180" optional="true"><action><log message="ringing"/></action></recv>
 <recv response="183" optional="true"/>
-<recv response="200">{LEARN_MEDIA.format(event="established", more=_PARTIES.format(local="From", remote="To"))}</recv>
+<recv response="200">{LEARN_MEDIA.format(more=_PARTIES.format(local="From", remote="To"))}</recv>
 {_in_dialog("ACK", ack=True)}
+<nop><action><log message="established"/></action></nop>
 {TALK}"""
 
 CALLEE = f"""{HEADER.format(name="callee")}<recv request="INVITE"><action>
