@@ -44,7 +44,7 @@ def _line(world: World) -> Softphone:
 
 
 def _consults(world: World, caller: Softphone, agent: Softphone) -> None:
-    if _line(world).usage.ended or _line(world).dialog is None:
+    if _line(world).idle:
         _line(world).call("8002")
 
 

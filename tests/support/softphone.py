@@ -129,6 +129,11 @@ class Softphone:
         self._flush()
 
     @property
+    def idle(self) -> bool:
+        """It has no call, and is not placing one."""
+        return self._sent is None or self.usage.ended
+
+    @property
     def replaces(self) -> str:
         """Its dialog, as a Refer-To of another names it."""
         assert self.dialog is not None
