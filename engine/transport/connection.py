@@ -17,6 +17,9 @@ FIRST_MESSAGE_WITHIN = 10.0
 A keep-alive starts the time again."""
 MESSAGE_WITHIN = 30.0
 """A message that has begun must be whole after this."""
+LEAVE_WITHIN = 2.0
+"""After a refusal that ends the connection, what the peer still sends is thrown away for so long: a socket closed with
+unread octets is reset, and the peer may never see why."""
 PING_EVERY = 30.0
 """WebSocket pings, so that HTTP proxies in between keep a quiet connection."""
 UNSENT_LIMIT = 1024 * 1024
@@ -52,6 +55,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_carrier",
         "_deadline",
+        "_leaving",
         "_owner",
         "_ping_at",
         "_proven",
@@ -78,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._queue = bytearray()  # while the connection is being made
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = NEVER
+        self._leaving = False
         self._ping_at = NEVER
         self._proven = flow is not None
         self._was_idle = True
@@ -115,7 +120,7 @@ class Connection(asyncio.Protocol):
         self._look()
 
     def data_received(self, data: bytes) -> None:
-        if self.flow is None or self._transport is None or self._transport.is_closing():
+        if self.flow is None or self._transport is None or self._transport.is_closing() or self._leaving:
             return
         try:
             octets = data if self._tls is None else self._tls.feed(data)
@@ -128,8 +133,10 @@ class Connection(asyncio.Protocol):
             self._owner.deliver(message, self.flow)
         self._put(self._carrier.outgoing())
         self._heard(whole=bool(messages))
-        if self._carrier.ended or (self._tls is not None and self._tls.ended):
+        if self._tls is not None and self._tls.ended:
             self.close()
+        elif self._carrier.ended:
+            self._leave()
 
     def pause_writing(self) -> None:
         self.why = "the peer does not read"
@@ -158,7 +165,7 @@ class Connection(asyncio.Protocol):
         octets = self._carrier.message(data)
         if self._transport is not None:
             self._put(octets)
-            return bool(octets) and not self._transport.is_closing()
+            return bool(octets) and not self._leaving and not self._transport.is_closing()
         if len(self._queue) + len(octets) > UNSENT_LIMIT:
             return False
         self._queue += octets
@@ -168,15 +175,29 @@ class Connection(asyncio.Protocol):
         """After what was written has been sent, and the last words."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._put(self._carrier.goodbye())
-        if self._tls is not None:
-            self._tls.close()
-        self._put(b"")
+        self._say_goodbye()
         self._transport.close()
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def _leave(self) -> None:
+        """Close our direction; the rest follows when the peer closes his, or soon."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._say_goodbye()
+        self._leaving = True
+        self._transport.write_eof()
+        self._ping_at = NEVER
+        self._deadline = self._now() + LEAVE_WITHIN
+        self._arm()
+
+    def _say_goodbye(self) -> None:
+        self._put(self._carrier.goodbye())
+        if self._tls is not None:
+            self._tls.close()
+        self._put(b"")
 
     def _look(self) -> None:
         if self.ready:
@@ -186,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def _put(self, octets: bytes) -> None:
         """Through TLS to the wire, with whatever TLS has to say itself."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or self._leaving:
             return
         if self._tls is not None:
             try:
@@ -239,6 +260,9 @@ class Connection(asyncio.Protocol):
     def _due(self) -> None:
         self._timer = None
         now = self._now()
+        if self._leaving and now >= self._deadline and self._transport is not None:
+            self._transport.close()
+            return
         if now >= self._deadline:
             self.why = "silent or slow"
             self.abort()

@@ -9,7 +9,7 @@ from wsproto.events import TextMessage
 from engine.sip.flow import Flow
 from engine.transport.addresses import Address
 from engine.transport.carrier import Carrier, StreamCarrier
-from engine.transport.connection import FIRST_MESSAGE_WITHIN, MESSAGE_WITHIN, PING_EVERY, Connection
+from engine.transport.connection import FIRST_MESSAGE_WITHIN, LEAVE_WITHIN, MESSAGE_WITHIN, PING_EVERY, Connection
 from engine.transport.ws import WebSocketCarrier
 from tests.support.virtual import run
 from tests.unit.transport.test_ws import Browser
@@ -52,6 +52,7 @@ class Wire(asyncio.Transport):
         self.connection = connection
         self.sent = b""
         self.closing = False
+        self.eof = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"sockname": FLOW.local, "peername": FLOW.remote}.get(name, default)
@@ -71,6 +72,9 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self.close()
+
+    def write_eof(self) -> None:
+        self.eof = True
 
 
 def opened(pool: Pool, carrier: Carrier | None = None, flow: Flow | None = None) -> tuple[Connection, Wire]:
@@ -157,11 +161,16 @@ def test_what_cannot_be_framed_is_answered_and_ends_it() -> None:
         head = b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=1\r\n"
         connection.data_received(head + b"To: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: x\r\n\r\n")
         connection.data_received(MESSAGE)
+        assert wire.eof
+        assert not wire.closing  # what the peer still sends must not reset the connection under our answer
+        assert not connection.send(MESSAGE)
+        await asyncio.sleep(60)
         return pool, wire
 
     pool, wire = run(scene())
     assert wire.sent.startswith(b"SIP/2.0 400 ")
-    assert pool.log == ["0 gone"]
+    assert wire.sent.count(b"SIP/2.0 400") == 1
+    assert pool.log == [f"{LEAVE_WITHIN:g} gone"]
     assert pool.messages == []
 
 
