@@ -6,31 +6,41 @@ tag: for To, when the request has none there.
 from collections.abc import Container
 
 from engine.line import ALLOW, SUPPORTED
-from engine.sip.dialog import DialogId
+from engine.sip.dialog import DialogId, target_of
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
 from engine.sip.refer import parse_replaces
 
 RETRY_AFTER = "5"
 _SIP = ("sip", "sips")
-_UNDERSTOOD = frozenset({"timer", "100rel"})
+_UNDERSTOOD = frozenset({"timer", "100rel", "path"})
+_TAKES_SDP = frozenset({"application/sdp", "application/*", "*/*"})
+
+
+def not_understood(request: Request, tag: str) -> Response | None:
+    """§8.2.2.1, §8.2.2.3: an extension that we must know and do not, or a Request-URI that is not of SIP."""
+    foreign = [name for name in request.headers.elements("Require") if name.lower() not in _UNDERSTOOD]
+    if foreign:
+        response = reply(request, 420, to_tag=tag)
+        response.headers.add("Unsupported", ", ".join(foreign))
+        return response
+    return reply(request, 416, to_tag=tag) if request.request_uri.scheme not in _SIP else None
 
 
 def unsupported(request: Request, tag: str) -> Response | None:
     """§8.2.2.3, §8.2.3, §12.1.1, §16.3: what an INVITE must not ask, and must have. None: nothing is wrong with it."""
-    required = [tag for tag in request.headers.elements("Require") if tag.lower() not in _UNDERSTOOD]
-    if required:
-        response = reply(request, 420, to_tag=tag)
-        response.headers.add("Unsupported", ", ".join(required))
-        return response
-    if request.request_uri.scheme not in _SIP:
-        return reply(request, 416, to_tag=tag)
+    refusal = not_understood(request, tag)
+    if refusal is not None:
+        return refusal
     if request.body and request.content_type != "application/sdp":
         response = reply(request, 415, to_tag=tag)
         response.headers.add("Accept", "application/sdp")
         return response
+    accepted = {value.partition(";")[0].strip().lower() for value in request.headers.elements("Accept")}
+    if accepted and accepted.isdisjoint(_TAKES_SDP):
+        return reply(request, 406, to_tag=tag)
     try:
-        usable = bool(request.contacts) and request.contacts[0].uri.scheme in _SIP
+        usable = target_of(request) is not None
         _ = request.record_routes
     except ParseError as error:
         return reply(request, 400, error.reason, to_tag=tag)

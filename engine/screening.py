@@ -14,6 +14,8 @@ from engine.sip import stateless
 from engine.sip.flow import Flow
 from engine.sip.message import Request, Response
 
+SIP = ("sip", "sips")
+
 
 class Answer(NamedTuple):
     """A response to send on a flow, with no transaction behind it."""
@@ -50,6 +52,8 @@ class Screening:
         user = self._authenticator.claimed(request)
         if not self.gate.admits(request, user, flow, now):
             return False
+        if method == "REGISTER" and request.to.uri.scheme not in SIP:  # RFC 3261 §10.3: no address of record, anywhere
+            return Answer(*stateless.answer(request, flow, 400))
         trunk = self._trunk_of(flow)
         if user is None and (method == "REGISTER" or (method == "INVITE" and trunk is None)):
             return self._challenge(request, flow, now)

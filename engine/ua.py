@@ -21,7 +21,7 @@ from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
 from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
 from engine.ports import Dialplan, Planes
-from engine.refusals import busy, not_allowed, options, replacing, unsupported
+from engine.refusals import busy, not_allowed, not_understood, options, replacing, unsupported
 from engine.registration import Registration
 from engine.screening import Screening
 from engine.session import App, LiveCall
@@ -389,6 +389,8 @@ class UserAgent:
         match request.method:
             case "INVITE":
                 return self._invite(key, request, flow)
+            case "REGISTER" | "OPTIONS" if refusal := not_understood(request, self.ids.token()):
+                return refusal
             case "REGISTER":
                 return self._registration.handle(request, flow, self.clock.monotonic())
             case "OPTIONS":
@@ -457,9 +459,8 @@ class UserAgent:
             return busy(request, tag, full)
         if request.headers.get("Replaces") is not None:
             return replacing(request, tag, self.line.dialogs)
-        if app is None:
-            return reply(request, 404, to_tag=tag)
-        return unsupported(request, tag)
+        refusal = unsupported(request, tag)
+        return reply(request, 404, to_tag=tag) if refusal is None and app is None else refusal
 
     def _refused_call(self, request: Request, flow: Flow, admitted: Admitted, response: Response) -> Response:
         self.emit(

@@ -126,7 +126,7 @@ class Dialog:
 def uas_dialog(request: Request, response: Response) -> Dialog:
     """The dialog that our 101-299 response to an INVITE makes (§12.1.1). The response must have a To tag and our
     Contact. Raises BadHeader when the request has no usable Contact or Record-Route: answer 400."""
-    target = _contact_uri(request)
+    target = target_of(request)
     if target is None:
         raise BadHeader("Contact")
     return Dialog(
@@ -171,6 +171,16 @@ def dialog_id(message: Request | Response) -> DialogId:
     if isinstance(message, Request):
         return (message.call_id, message.to_tag or "", message.from_tag or "")
     return (message.call_id, message.from_tag or "", message.to_tag or "")
+
+
+def target_of(invite: Request) -> str | None:
+    """Where requests to the peer will go; None: nowhere, answer 400. RFC 2543 (§6.13), which a peer without a From tag
+    speaks, asked for no Contact: then it is From."""
+    target = _contact_uri(invite)
+    if target is None and invite.from_tag is None and "Contact" not in invite.headers:
+        sender = invite.from_.uri
+        return str(sender.bare) if sender.scheme in ("sip", "sips") else None
+    return target
 
 
 def _without_tag(address: NameAddr) -> str:

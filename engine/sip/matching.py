@@ -51,10 +51,10 @@ class ClientRecord:
 
 
 def server_key(request: Request, via: Via, method: str) -> ServerKey:
-    """§17.2.3. Without the magic cookie (RFC 2543) what that section lists stands in for the branch; the To tag, which
-    differs between an INVITE and its ACK, is left out."""
+    """§17.2.3. Without the magic cookie (RFC 2543), or with nothing behind it (RFC 4475 §3.2.1), what is listed there
+    stands in for the branch; the To tag, which differs between an INVITE and its ACK, is left out."""
     branch = via.branch
-    if not branch.startswith(COOKIE):
+    if not branch.startswith(COOKIE) or len(branch) == len(COOKIE):
         branch = "\n".join((str(via), request.call_id, str(request.cseq.number), request.from_tag or ""))
     return (branch, via.host, via.port or 0, method)
 

@@ -10,10 +10,12 @@ Text is UTF-8; a message that is not is read as Latin-1, since phones with old f
 import re
 
 from engine.sip.grammar import (
+    HOST,
     LWS,
     MAX_HEADERS,
     MAX_LINE,
     MAX_MESSAGE,
+    PARAM_RE,
     TOKEN,
     BadHeader,
     ParseError,
@@ -32,6 +34,11 @@ _CONTROL_RE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # never closes is taken to the end of the line, so that no octet is looked at twice.
 _CLEAN_RE = re.compile(
     r'(?:[^"\x00-\x08\x0a-\x1f\x7f]++|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*+(?:"|\Z))*+', re.DOTALL
+)
+
+# The start of a Via as a sender would write it whose version or parameters are wrong: enough to answer him.
+_ROUGH_VIA_RE = re.compile(
+    rf"[A-Za-z]++{LWS}/{LWS}[0-9.]++{LWS}/{LWS}({TOKEN}++)[ \t]++({HOST}(?:{LWS}:{LWS}[0-9]++)?+)"
 )
 
 _MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")
@@ -167,10 +174,15 @@ def _headers(lines: list[str]) -> Headers:
 def _check_request(request: Request) -> None:
     if request.headers.get("Max-Forwards") is not None:
         _ = request.max_forwards
-    _ = request.request_uri
+    if request.request_uri.headers:
+        raise BadHeader("Request-URI")  # §19.1.1: it may not have any, and what they ask for must not be done
     _check_common(request)
     if request.cseq.method != request.method:
         raise BadHeader("CSeq")
+    if request.method == "REGISTER":  # an INVITE's is looked at where its call is made, or refused and logged
+        for contact in request.headers.elements("Contact"):
+            if contact != "*":
+                check_name_addr(contact, "Contact")
 
 
 def _check_common(message: Request | Response) -> None:
@@ -219,14 +231,33 @@ def _salvage(lines: list[str]) -> Headers | None:
         if colon and name in _MANDATORY and len(value) <= MAX_LINE:
             items.append((name, value))
     headers = Headers.of(items)
-    try:
-        parse_via((headers.elements("Via") or [""])[0])
-    except BadHeader:
+    if not _mend_via(headers):
         return None
     for name in ("From", "To", "Call-ID", "CSeq"):
         if values := headers.all(name):
             headers.set(name, values[0])
     return headers
+
+
+def _mend_via(headers: Headers) -> bool:
+    """Whether the topmost Via says where an answer belongs. One whose version or parameters are wrong is cut down to
+    what can be read, so that the answer is in order itself."""
+    values = headers.all("Via") or [""]
+    try:
+        first = (headers.elements("Via") or [""])[0]
+    except BadHeader:  # a list without end
+        return False
+    try:
+        parse_via(first)
+    except BadHeader:
+        match = _ROUGH_VIA_RE.match(first)
+        if match is None:
+            return False
+        params = "".join(f";{name}={value}" if value else f";{name}" for name, value in PARAM_RE.findall(first))
+        headers.remove("Via")
+        for value in (f"SIP/2.0/{match[1]} {match[2]}{params}", *values[1:]):
+            headers.add("Via", value)
+    return True
 
 
 def _offset(lines: list[str], index: int) -> int:
