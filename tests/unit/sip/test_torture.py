@@ -237,9 +237,11 @@ def test_another_protocol_version() -> None:
     assert answer.startswith(b"SIP/2.0 505 ")
 
 
-def test_bad_contact_of_register_is_refused_when_asked_for() -> None:
-    """§3.1.2.11: URI headers without brackets. Not ours to look at in a request that needs no Contact."""
-    request = parse(message("REGISTER sip:b SIP/2.0", "Contact: sip:user@example.net?Route=%3Csip:x.example%3E\n"))
+def test_bad_contact_of_register_is_refused() -> None:
+    """§3.1.2.13: URI headers without brackets. Elsewhere it is for those who need it."""
+    contact = "Contact: sip:user@example.net?Route=%3Csip:x.example%3E\n"
+    assert refused(message("REGISTER sip:b SIP/2.0", contact)).reason == "Bad Contact"
+    request = parse(message("OPTIONS sip:b SIP/2.0", contact))
     with pytest.raises(ParseError):
         _ = request.contacts
 
