@@ -9,10 +9,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BUILD  := pyproject.toml $(wildcard setup.py) $(wildcard engine/media/native/*.pyx) $(wildcard engine/media/native/*.px[di]) \
           $(wildcard engine/media/native/*.h)
-# Debian package and a command of it: what the tests need beside Python.
-DEBIAN := sip-tester:sipp postgresql:initdb
+# Debian package and a command (or a file) of it: what the tests need beside Python.
+DEBIAN := sip-tester:sipp postgresql:initdb linphone-cli:linphonec kamailio:kamailio \
+          kamailio-tls-modules:/usr/lib/*/kamailio/modules/tls.so iproute2:ip
 
-.PHONY: help run test bench check clean tools debian
+.PHONY: help run test interop bench check clean tools debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -22,6 +23,10 @@ run: $(BIN)/.run ## Start the hotline with the example site (SITE=DIR for anothe
 
 test: $(BIN)/.test debian ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+interop: $(BIN)/.test debian ## Try every foreign phone, proxy and B2BUA with all it can; writes docs/interop.md
+	CALLWRIGHT_INTEROP=full $(BIN)/python -m pytest tests/interop $(ARGS); status=$$?; \
+	$(BIN)/python -m tests.interop.table && exit $$status
 
 bench: $(BIN)/.test ## Measure, one JSON line a figure (FIGURES="…" for some)
 	$(BIN)/python -m bench.run $(FIGURES)
@@ -62,7 +67,7 @@ $(BIN)/.test: $(VENV)/pyvenv.cfg $(BUILD)
 
 debian:
 	@missing=""; for pair in $(DEBIAN); do \
-	  PATH="$$PATH:$$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v $${pair#*:} >/dev/null || missing="$$missing $${pair%:*}"; \
+	  PATH="$$PATH:$$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v $${pair#*:} >/dev/null || ls $${pair#*:} >/dev/null 2>&1 || missing="$$missing $${pair%:*}"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \

@@ -4,14 +4,14 @@
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from bench.measure import SERVER_CORE
 from tests.support.peers.remote import ROOT
-from tests.support.site import Site, serving
+from tests.support.site import Edit, Site, serving
 
 IVR, MENU, QUEUE = "2001", "2002", "2003"
 DOMAIN = "callwright.local"
@@ -103,6 +103,14 @@ def _add_flows(folder: Path) -> None:
         (flows / f"{name}.yaml").write_text(text)
 
 
-def hotline(agents: int = 0, core: int | None = SERVER_CORE) -> AbstractContextManager[Site]:
-    """A site with so many agents, all its processes on one core."""
-    return serving(_edit(agents), prepare=_add_flows, core=core)
+def hotline(
+    agents: int = 0, core: int | None = SERVER_CORE, *, edit: Edit | None = None, wrapper: Sequence[str] = ()
+) -> AbstractContextManager[Site]:
+    """A site with so many agents, all its processes on one core. edit, wrapper: as for `serving`, after our own."""
+
+    def both(config: dict[str, Any]) -> None:
+        _edit(agents)(config)
+        if edit is not None:
+            edit(config)
+
+    return serving(both, prepare=_add_flows, core=core, wrapper=wrapper)

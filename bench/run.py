@@ -1,5 +1,5 @@
 """Measure: `python -m bench.run [--quick] [--repeats N] [FIGURE …]`, figures: bridged ivr queued start plane
-crowd srtp overload conference.
+crowd srtp overload conference storm retransmit.
 
 One JSON line a figure on stdout: name, value, unit, target, whether it is reached, conditions, every run. The server
 runs on core 0, the load on core 1. --quick is a smoke test of the bench itself: small steps, one repeat.
@@ -11,7 +11,19 @@ import sys
 
 import uvloop
 
-from bench.figures import bridged, conference, crowd, ivr, overload, plane, queued, srtp, start
+from bench.figures import (
+    bridged,
+    conference,
+    crowd,
+    ivr,
+    overload,
+    plane,
+    queued,
+    retransmit,
+    srtp,
+    start,
+    storm,
+)
 from bench.measure import prepare
 
 MODULES = {
@@ -24,6 +36,8 @@ MODULES = {
     "srtp": srtp,
     "overload": overload,
     "conference": conference,
+    "storm": storm,
+    "retransmit": retransmit,
 }
 
 

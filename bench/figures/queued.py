@@ -23,9 +23,11 @@ SECONDS = 10.0
 LATENCY_AGENTS, LATENCY_RATE = 100, 20.0
 
 
-async def staff(site: Site, count: int, talk: float | None, ring: float = 0.0) -> Agents:
+async def staff(
+    site: Site, count: int, talk: float | None, ring: float = 0.0, *, endpoint: Endpoint | None = None
+) -> Agents:
     """Phones registered with digest, their agents logged in and ready. Raises RuntimeError when one is not."""
-    agents = Agents(Endpoint(), site.udp, DOMAIN, ring, talk)
+    agents = Agents(endpoint or Endpoint(), site.udp, DOMAIN, ring, talk)
     statuses = await register_all(agents, [account(n) for n in range(count)])
     if set(statuses) != {200}:
         raise RuntimeError(f"registrations ended with {statuses}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.interop.table import record
 from tests.support.site import Site, serving
 
 KINDS = ("sipp", "baresip", "pjsua", "pyvoip")
@@ -26,3 +27,11 @@ def four_agents(config: dict[str, Any]) -> None:
 def site() -> Iterator[Site]:
     with serving(four_agents) as running:
         yield running
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what became of each case of the matrix, for the table in the docs."""
+    if report.when == "call":
+        for name, value in report.user_properties:
+            if name == "case":
+                record({str(value): report.passed})

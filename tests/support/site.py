@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ import yaml
 from app.control_socket import ask
 from events.journal import Tail, read
 from events.types import Event, Recorded
-from tests.support.peers.remote import MEDIA_PORTS, PATIENCE, ROOT, free_ports
+from tests.support.peers.remote import MEDIA_PORTS, PATIENCE, ROOT, free_ports, is_free
 
 E = TypeVar("E", bound=Event)
 START_WITHIN = 20.0
@@ -83,9 +83,12 @@ class Site:
 
     def phone_ports(self) -> tuple[int, int]:
         """A SIP and an RTP port for one more phone; no two phones of this site get the same."""
-        if len(self._phone_ports) < 2:
-            self._phone_ports = free_ports(200)
-        return self._phone_ports.pop(), self._phone_ports.pop()
+        while True:
+            if len(self._phone_ports) < 2:
+                self._phone_ports = free_ports(200)
+            pair = self._phone_ports.pop(), self._phone_ports.pop()
+            if all(is_free("127.0.0.1", port) for port in pair):  # still
+                return pair
 
     @property
     def journal(self) -> Path:
@@ -150,17 +153,18 @@ def serving(
     prepare: Callable[[Path], None] | None = None,
     core: int | None = None,
     environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[Site]:
     """A site served until the end of the block, then stopped; its clean end is part of every test.
 
     The folder lies directly under the temporary one: UNIX socket paths are short. `prepare` may add files before
-    the start (flows, in place of the example's, when it makes ivr_flows/)."""
+    the start (flows, in place of the example's, when it makes ivr_flows/). wrapper: words before the command."""
     folder = Path(tempfile.mkdtemp(prefix="cw-"))
     try:
         if prepare is not None:
             prepare(folder)
         write_site(folder, edit)
-        site = _start(folder, core, environment or {})
+        site = _start(folder, core, environment or {}, wrapper)
         try:
             yield site
         except BaseException:
@@ -171,9 +175,9 @@ def serving(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, core: int | None, environment: Mapping[str, str]) -> Site:
+def _start(folder: Path, core: int | None, environment: Mapping[str, str], wrapper: Sequence[str]) -> Site:
     begun = time.monotonic()
-    command = [sys.executable, "-m", "app", "serve", "--site", str(folder)]
+    command = [*wrapper, sys.executable, "-m", "app", "serve", "--site", str(folder)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     process = subprocess.Popen(

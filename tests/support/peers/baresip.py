@@ -38,6 +38,8 @@ class Baresip:
     def _adopt(self, call: "baresip.Call") -> None:
         self._call, self._hung_up = call, False
         call.on(self._event)
+        if call.state is baresip.CallState.ESTABLISHED:  # answered before `dial` returned: its event is past
+            worker.emit("established")
         call.on_dtmf(lambda digit: worker.emit("digit", digit=digit.digit))
         self._spawn(self._talk(call))
 
@@ -90,7 +92,11 @@ class Baresip:
         worker.emit("unregistered")
 
     async def do_call(self, to: str) -> None:
-        self._adopt(await self._agent.dial(f"sip:{to}@{self._options.registrar}"))
+        self._adopt(await self._agent.dial(self._uri(to)))
+
+    def _uri(self, user: str) -> str:
+        parameter = "" if self._options.transport == "udp" else f";transport={self._options.transport}"
+        return f"sip:{user}@{self._options.registrar}{parameter}"
 
     @property
     def _active(self) -> "baresip.Call":
@@ -100,11 +106,11 @@ class Baresip:
 
     async def do_transfer(self, to: str) -> None:
         """Returns at once; baresip itself hangs up when it hears of success."""
-        self._spawn(self._active.transfer(f"sip:{to}@{self._options.registrar}"))
+        self._spawn(self._active.transfer(self._uri(to)))
 
     async def do_consult(self, to: str) -> None:
         """A second call, beside the first."""
-        self._consult = await self._agent.dial(f"sip:{to}@{self._options.registrar}")
+        self._consult = await self._agent.dial(self._uri(to))
         await self._consult.wait_established()
         worker.emit("established")
 
@@ -151,16 +157,19 @@ class Baresip:
 
 async def main() -> None:
     options = worker.options()
+    secured = f"sip_cafile {options.authority}\nsip_verify_server yes\n" if options.transport == "tls" else ""
     config = baresip.Config(
         net_interface=options.host,
         max_concurrent_calls=4,
         extra_config_text=(
-            f"sip_listen {options.host}:{options.sip_port}\nrtp_ports {options.rtp_port}-{options.rtp_port + 18}\n"
+            f"sip_listen {options.host}:{options.sip_port}\n"
+            f"rtp_ports {options.rtp_port}-{options.rtp_port + 18}\n{secured}"
         ),
     )
     account = baresip.Account(
         user=options.user,
         domain=options.registrar,
+        transport="tls" if options.transport == "tls" else "udp",
         password=options.password,
         reg_interval=300 if options.password else 0,
         extra_params=(f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else (),

@@ -107,9 +107,7 @@ class Pjsua:
         self._endpoint = pj.Endpoint()
         self._endpoint.libCreate()
         self._endpoint.libInit(_endpoint_config())
-        transport = pj.TransportConfig()
-        transport.port, transport.boundAddress = options.sip_port, options.host
-        self._endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
+        self._open_transport()
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNullDev()
         for codec in self._endpoint.codecEnum2():
@@ -122,10 +120,25 @@ class Pjsua:
         self._account = _Account(self)
         self._account.create(self._account_config())
 
+    def _open_transport(self) -> None:
+        transport = pj.TransportConfig()
+        transport.port, transport.boundAddress = self.options.sip_port, self.options.host
+        kind = pj.PJSIP_TRANSPORT_UDP
+        if self.options.transport == "tls":
+            kind = pj.PJSIP_TRANSPORT_TLS
+            transport.tlsConfig.CaListFile = self.options.authority
+            transport.tlsConfig.verifyServer = True
+        self._endpoint.transportCreate(kind, transport)
+
+    def _uri(self, user: str = "") -> str:
+        """Of the server, or of somebody there."""
+        parameter = "" if self.options.transport == "udp" else f";transport={self.options.transport}"
+        return f"sip:{user}{'@' if user else ''}{self.options.registrar}{parameter}"
+
     def _account_config(self) -> Any:
         config, options = pj.AccountConfig(), self.options
         config.idUri = f"sip:{options.user}@{options.domain}"
-        config.regConfig.registrarUri = f"sip:{options.registrar}"
+        config.regConfig.registrarUri = self._uri()
         config.regConfig.registerOnAdd = False
         config.regConfig.timeoutSec = 300
         config.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", options.user, 0, options.password))
@@ -197,18 +210,18 @@ class Pjsua:
 
     def do_call(self, to: str) -> None:
         self.call = _Call(self, self._account)
-        self.call.makeCall(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+        self.call.makeCall(self._uri(to), pj.CallOpParam(True))
 
     def do_consult(self, to: str) -> None:
         """Call somebody on a second line; `call` should be on hold."""
         self.consult = _Call(self, self._account)
         self.consult.capture += ".consult.wav"
-        self.consult.makeCall(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+        self.consult.makeCall(self._uri(to), pj.CallOpParam(True))
 
     def do_transfer(self, to: str) -> None:
-        self._active.xfer(f"sip:{to}@{self.options.registrar}", pj.CallOpParam(True))
+        self._active.xfer(self._uri(to), pj.CallOpParam(True))
 
-    def do_join(self, by: str) -> None:
+    def do_join(self, by: str = "first") -> None:
         """Attended transfer, asked for in the dialog of the first call or of the consultation."""
         assert self.consult is not None
         one, other = (self._active, self.consult) if by == "first" else (self.consult, self._active)

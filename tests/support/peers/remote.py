@@ -6,6 +6,7 @@ Events out (`{"event": "established"}`), in the order they happened:
     registered | unregistered
     incoming from=<user> display=<text>   ringing   established   held   resumed   remote_held   remote_resumed
     digit digit=<key>                     closed by=here|there|failed why=<text>
+    transferred: the far end has taken the call over, or will
 """
 
 import contextlib
@@ -55,8 +56,12 @@ class Options:
     domain: str = "127.0.0.1"
     host: str = "127.0.0.1"
     auto_answer: bool = False
+    transport: str = "udp"
+    """udp | tls, to the server; tls: pjsua, baresip and linphone only, which verify its certificate by `authority`."""
+    authority: str = ""
+    """PEM file of the certificate authority."""
     srtp: str = ""
-    """forbidden | optional | required, with keys in SDP; pjsua and baresip only."""
+    """forbidden | optional | required, with keys in SDP; pjsua, baresip and linphone only."""
     srtp_suite: str = ""
     """pjsua: the only one that it speaks; "" for all it knows."""
 

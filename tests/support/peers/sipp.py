@@ -1,5 +1,5 @@
 """SIPp as a remote-controlled phone. A scenario cannot be talked to, but it can wait for requests: commands reach it as
-out-of-place requests of the call's own Call-ID (MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH), which it takes for its next step
+out-of-place requests of the call's own Call-ID (MESSAGE, SUBSCRIBE, PUBLISH, REFER), which it takes for its next step
 and does not answer. What it has done it writes to its log, which is read here. Its RTP is ours (voice.py).
 """
 
@@ -18,7 +18,14 @@ from tests.support.peers.voice import Voice
 
 SETTLE = 0.05
 """Seconds between SIPp's log line and our word of it: it takes no command before it has come to its next step."""
-COMMANDS = {"answer": "MESSAGE", "hold": "MESSAGE", "resume": "SUBSCRIBE", "hangup": "NOTIFY", "decline": "PUBLISH"}
+COMMANDS = {
+    "answer": "MESSAGE",
+    "decline": "PUBLISH",
+    "hold": "MESSAGE",
+    "resume": "SUBSCRIBE",
+    "hangup": "PUBLISH",
+    "transfer": "REFER",
+}
 POLL = 0.02
 
 
@@ -150,7 +157,7 @@ class Sipp:
             case "offered":
                 worker.emit("remote_held" if detail.strip() in {"sendonly", "inactive"} else "remote_resumed")
 
-    def _command(self, name: str) -> None:
+    def _command(self, name: str, *headers: str) -> None:
         method, options = COMMANDS[name], self._options
         lines = [
             f"{method} sip:{options.user}@{options.host} SIP/2.0",
@@ -159,6 +166,7 @@ class Sipp:
             "To: <sip:test@localhost>;tag=test",
             f"Call-ID: {self._call_id}",
             f"CSeq: 1 {method}",
+            *headers,
             "Content-Length: 0",
         ]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -176,6 +184,9 @@ class Sipp:
 
     async def do_resume(self) -> None:
         self._command("resume")
+
+    async def do_transfer(self, to: str) -> None:
+        self._command("transfer", f"Refer-To: <sip:{to}@{self._options.registrar}>")
 
     async def do_hangup(self) -> None:
         self._hung_up = True

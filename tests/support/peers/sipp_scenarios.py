@@ -91,7 +91,11 @@ def _reinvite(event: str, direction: str, version: int) -> str:
 TALK = f"""<label id="1"/>
 <recv request="MESSAGE" optional="true" next="2"/>
 <recv request="SUBSCRIBE" optional="true" next="3"/>
-<recv request="NOTIFY" optional="true" next="4"/>
+<recv request="PUBLISH" optional="true" next="4"/>
+<recv request="REFER" optional="true" next="8"><action>
+  <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Refer-To:" assign_to="goal"/>
+</action></recv>
+<recv request="NOTIFY" optional="true" next="7"/>
 <recv request="INVITE" optional="true" next="6"><action>
   <ereg regexp="a=(sendrecv|sendonly|recvonly|inactive)" search_in="body" assign_to="whole,asked"/>
 </action></recv>
@@ -114,6 +118,10 @@ TALK = f"""<label id="1"/>
 <nop next="1"><action><log message="offered [$asked]"/></action></nop>
 <label id="7"/>
 {_answer("200 OK", "[last_Via:]")}
+<nop next="1"/>
+<label id="8"/>
+{_in_dialog("REFER", "Refer-To: <[$goal]>" + chr(10))}
+<recv response="202"/>
 <nop next="1"/>
 <label id="9"/>
 <nop/>
