@@ -3,7 +3,6 @@ T1 doubled up to T2), our INVITE to an agent's phone that never answers (§17.1.
 the worst of them is from its time.
 """
 
-import asyncio
 from time import monotonic
 from typing import Any
 
@@ -11,7 +10,7 @@ from bench import wire
 from bench.endpoint import Endpoint
 from bench.figures.queued import staff
 from bench.hotline import DOMAIN, QUEUE, hotline
-from bench.phones import Agents
+from bench.phones import Callers, Plan
 from bench.report import Figure, progress
 from bench.wire import Message
 from tests.support.site import Site
@@ -60,12 +59,13 @@ def off(seen: list[float], wanted: tuple[float, ...]) -> list[float]:
     return [round((at - seen[0] - due) * 1000, 1) for at, due in zip(seen, wanted, strict=False)]
 
 
-async def _run(site: Site, agents: Agents, phone: Silent, seconds: float) -> dict[str, Any]:
-    caller = Silent()
-    phone.seen.clear()
+async def _run(site: Site, phone: Silent, seconds: float) -> dict[str, Any]:
+    """One caller says nothing after our answer; the call of another, who does, makes the agent's phone ring."""
+    caller, other = Silent(), Endpoint()
     _invite(caller, site)
-    await asyncio.sleep(seconds)
+    await Callers(other).call("13900000001", Plan(to=QUEUE, target=site.udp, talk=seconds))
     caller.close()
+    other.close()
     told = {"answer_ms": off(caller.seen, ANSWER), "invite_ms": off(phone.seen, INVITE)}
     wanted = {"answer_ms": sum(at < seconds for at in ANSWER), "invite_ms": sum(at < seconds for at in INVITE)}
     missing = {name: count - len(told[name]) for name, count in wanted.items() if count > len(told[name])}
@@ -79,7 +79,7 @@ async def figures(repeats: int, conditions: dict[str, Any], quick: bool) -> list
     for _ in range(repeats):
         with hotline(1) as site:
             phone = Silent()
-            agents = await staff(site, 1, None, endpoint=phone)
-            figure.runs.append(await _run(site, agents, phone, QUICK if quick else SECONDS))
+            await staff(site, 1, None, endpoint=phone)
+            figure.runs.append(await _run(site, phone, QUICK if quick else SECONDS))
             phone.close()
     return [figure.settle("worst")]

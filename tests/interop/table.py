@@ -24,6 +24,7 @@ end and in the recording.
 - call: as caller and as agent, both ways heard, recorded on two channels.
 - keys: RFC 4733, each once, into a prompt.
 - hold: from both sides, and resume.
+- transfers: by the agent's phone (REFER), blind and after a consultation (Replaces); who takes the caller is a pjsua2.
 - TLS: registered, called and calling over TLS 1.2 or newer, the certificate verified. Kamailio: between it and us.
 - SRTP: keys in SDP, required by both phones.
 """

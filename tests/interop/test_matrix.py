@@ -11,14 +11,18 @@ import pytest
 from events.types import (
     AgentState,
     AgentStateChanged,
+    CallEnded,
     CallHeld,
     CallOutcome,
     CallQueued,
     CallResumed,
+    CallTransferred,
     DigitPressed,
     LegMediaReported,
     PhoneRegistered,
     PhoneUnregistered,
+    TransferKind,
+    TransferResult,
 )
 from kernel.ids import AgentName
 from tests.interop import table
@@ -35,6 +39,7 @@ pytestmark = pytest.mark.interop
 
 MENU, QUEUE = "1001", "1002"
 AGENT, USER, PASSWORD = "someone", "8001", "secret-someone"
+COLLEAGUE = "8002"
 UNAUTHENTICATED = {"linphone": 4}
 """Packets dropped of one leg: linphone begins with STUN requests, which nothing proves."""
 TALK = 1.2
@@ -66,6 +71,7 @@ def _hotline(tmp_path_factory: pytest.TempPathFactory, srtp: str) -> Iterator[Ho
         main["numbers"][QUEUE] = "straight"
         skills = {"billing": 5, "zh": 10, "en": 10}
         config["agents"]["agents"] = {AGENT: {"display": AGENT, "user": USER, "password": PASSWORD, "skills": skills}}
+        config["agents"]["agents"]["colleague"] = {"display": "Colleague", "user": COLLEAGUE, "password": PASSWORD}
         for queue in config["queues"]["queues"].values():
             queue |= {"wrap_up": 0, "ring_for": 10, "announce": {"first": 30, "every": 0}}
 
@@ -146,6 +152,26 @@ class Bench:
                 self.site.agent(AgentName(AGENT), "logout")
                 with contextlib.suppress(AssertionError):  # a phone that died said so already
                     it.do("unregister")
+
+    @contextlib.contextmanager
+    def colleague(self) -> Iterator[Phone]:
+        """A registered phone that answers at once; the queues know nothing of it."""
+        sip_port, rtp_port = self.site.phone_ports()
+        options = Options(
+            user=COLLEAGUE,
+            registrar=self.site.registrar,
+            sip_port=sip_port,
+            rtp_port=rtp_port,
+            tone_hz=TONES[6],
+            capture=str(self.folder / "colleague.wav"),
+            password=PASSWORD,
+            domain=DOMAIN,
+            auto_answer=True,
+        )
+        with phone("pjsua", options) as it:
+            it.do("register")
+            it.wait("registered")
+            yield it
 
     @contextlib.contextmanager
     def talking(self) -> Iterator[tuple[Phone, Phone, int]]:
@@ -243,11 +269,47 @@ def _secure_media(bench: Bench) -> None:
     assert all(leg.unauthenticated <= UNAUTHENTICATED.get(bench.case.peer, 0) for leg in legs)
 
 
+def _handed_over(bench: Bench, one: Phone, three: Phone, before: int, kind: TransferKind) -> None:
+    """The caller has the colleague, for a while, and hangs up."""
+    done = bench.site.wait(CallTransferred, after=before)
+    assert (done.kind, done.result) == (kind, TransferResult.COMPLETED)
+    talk(TALK)
+    one.do("hangup")
+    assert one.wait("closed")["by"] == "here"
+    assert three.wait("closed")["by"] == "there"
+    assert min(heard(one, three), heard(three, one)) > TALK / 2
+    assert bench.site.wait(CallEnded, after=before, call=done.call).outcome is CallOutcome.SERVED
+
+
+def _blind_transfer(bench: Bench) -> None:
+    with bench.colleague() as three, bench.talking() as (one, two, before):
+        talk(0.5)
+        two.do("transfer", to=COLLEAGUE)
+        three.wait("established")
+        _handed_over(bench, one, three, before, TransferKind.BLIND)
+
+
+def _attended_transfer(bench: Bench) -> None:
+    """The agent holds the caller, calls the colleague, talks with him, and gives him the caller."""
+    with bench.colleague() as three, bench.talking() as (one, two, before):
+        talk(0.5)
+        two.do("hold")
+        two.wait("held")
+        two.do("consult", to=COLLEAGUE)
+        three.wait("established")
+        two.wait("established")
+        talk(TALK)
+        two.do("complete")
+        _handed_over(bench, one, three, before, TransferKind.ATTENDED)
+
+
 TRIED: dict[str, Callable[[Bench], None]] = {
     "register": _register,
     "call": _call,
     "keys": _keys,
     "hold": _hold,
+    "blind transfer": _blind_transfer,
+    "attended transfer": _attended_transfer,
     "TLS": _secure_signalling,
     "SRTP": _secure_media,
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.matrix import FULL
 from tests.support.peers.remote import Options, Phone, free_ports, phone
 from tests.support.tones import PHONES, seconds_of
 
@@ -28,17 +29,17 @@ def _heard(it: Phone, hz: float) -> float:
     return seconds_of(hz, samples, rate=rate)
 
 
-@pytest.mark.parametrize(
-    ("caller", "callee"),
-    [
-        ("sipp", "baresip"),
-        ("baresip", "sipp"),
-        ("pjsua", "baresip"),
-        ("baresip", "pjsua"),
-        ("pjsua", "pyvoip"),
-        ("pyvoip", "sipp"),
-    ],
-)
+PAIRS = [
+    ("baresip", "pjsua"),
+    ("pjsua", "pyvoip"),
+    ("pyvoip", "sipp"),
+    ("sipp", "baresip"),
+    ("baresip", "sipp"),
+    ("pjsua", "baresip"),
+]
+
+
+@pytest.mark.parametrize(("caller", "callee"), PAIRS if FULL else PAIRS[:3])
 def test_two_phones_hear_each_other(caller: str, callee: str, tmp_path: Path) -> None:
     """Call, answer, keys where the callee reports them, hold and resume where it can, hang up."""
     ports = free_ports(4)
