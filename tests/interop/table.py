@@ -35,8 +35,8 @@ LOSSY = """
 `python -m bench.lossy --calls 1000 --loss 0.1` places whole calls, half of them queued and taken by agents' phones,
 between two network namespaces joined by a bridge that loses packets, SIP and audio, each way. All must be complete; at
 `--loss 0.3` 98 of 100. Without root it loses SIP in a relay on the loopback. `make test` does 40
-(`tests/interop/test_lossy.py`). When unanswered messages come again: `python -m bench.run retransmit`; 2 000 phones that
-register at once: `python -m bench.run storm`.
+(`tests/interop/test_lossy.py`). When unanswered messages come again: `python -m bench.run retransmit`; 2 000
+phones that register at once: `python -m bench.run storm`.
 """
 
 

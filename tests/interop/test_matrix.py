@@ -299,7 +299,7 @@ def _attended_transfer(bench: Bench) -> None:
         three.wait("established")
         two.wait("established")
         talk(TALK)
-        two.do("complete")
+        two.do("join")
         _handed_over(bench, one, three, before, TransferKind.ATTENDED)
 
 

@@ -202,7 +202,7 @@ class Linphone:
         """A second call; the first is on hold before."""
         await self.do_call(to)
 
-    async def do_complete(self) -> None:
+    async def do_join(self) -> None:
         """Give the first call to whoever the second is with."""
         self.say(f"transfer {self._calls[0]} --to-call {self._calls[1]}")
 

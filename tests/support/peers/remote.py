@@ -6,7 +6,6 @@ Events out (`{"event": "established"}`), in the order they happened:
     registered | unregistered
     incoming from=<user> display=<text>   ringing   established   held   resumed   remote_held   remote_resumed
     digit digit=<key>                     closed by=here|there|failed why=<text>
-    transferred: the far end has taken the call over, or will
 """
 
 import contextlib
