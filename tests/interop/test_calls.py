@@ -65,8 +65,10 @@ def test_call_from_key_to_hangup(site: Site, tmp_path: Path, calling: str, answe
         talk()
         first, second = (one, two) if hangs_up == "caller" else (two, one)
         first.do("hangup")
-        assert first.wait("closed")["by"] == "here"
-        assert second.wait("closed")["by"] == "there"
+        closed = first.wait("closed")
+        assert closed["by"] == "here", closed
+        closed = second.wait("closed")
+        assert closed["by"] == "there", closed
         call = finished(site, before)
         assert (call.ended.outcome, call.ended.sip_status) == (CallOutcome.SERVED, 200)
         assert call.talk_ended_by == (EndedBy.CALLER if hangs_up == "caller" else EndedBy.AGENT)
