@@ -9,8 +9,8 @@ from tests.interop.table import record
 from tests.support.site import Site, serving
 
 TRIES = 3
-"""Foreign phones are real programs in real time: SIPp takes a command only between two steps of its script, baresip now
-and then does not start a call on a busy machine. A case that fails is tried again; the report counts each further try."""
+"""Foreign phones are real programs in real time: SIPp takes a command only between two steps of its script, baresip
+now and then does not start a call on a busy machine. A case that fails is tried again; the report counts each try."""
 KINDS = ("sipp", "baresip", "pjsua", "pyvoip")
 WRAP_UP = 0.5
 
