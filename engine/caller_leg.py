@@ -110,7 +110,7 @@ class CallerLeg(SipLeg):
         if session_timer.too_small(invite):
             raise CannotAnswer(interval_too_small(invite, self._tag), "session interval too small")
         try:
-            offered = self._body(invite)
+            offered = self.body_of(invite)
             body = self.stream.answer(offered) if offered else self.stream.offer()
         except (SdpError, NotAcceptable) as error:
             raise CannotAnswer(refuse_media(invite, error, self._tag), str(error)) from None

@@ -277,7 +277,7 @@ class SipLeg(ResponseHandler):
             self._respond(key, _refused(request, refusal))
             return
         try:
-            offered = self._body(request)
+            offered = self.body_of(request)
             held = self.held
             body = self.stream.answer(offered) if offered else self.stream.offer()
         except (SdpError, NotAcceptable) as error:
@@ -300,7 +300,7 @@ class SipLeg(ResponseHandler):
             return
         held = self.held
         try:
-            offered = self._body(request)
+            offered = self.body_of(request)
             body = self.stream.answer(offered) if offered else b""
         except (SdpError, NotAcceptable) as error:
             self._respond(key, refuse_media(request, error))
@@ -347,9 +347,6 @@ class SipLeg(ResponseHandler):
 
     def rearm(self) -> None:
         self._arm()
-
-    def body_of(self, message: Request | Response) -> bytes:
-        return self._body(message)
 
     def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
         response = reply(request, 200, to_tag=self._tag)
@@ -410,7 +407,7 @@ class SipLeg(ResponseHandler):
             return
         held = self.held
         try:
-            self.stream.accept(self._body(ack))
+            self.stream.accept(self.body_of(ack))
         except (SdpError, NotAcceptable) as error:
             log.info("no usable answer in ACK", leg=self._id, error=str(error))
             self.hangup("no_answer_sdp")
@@ -496,7 +493,7 @@ class SipLeg(ResponseHandler):
         port = await self.stream.open(self.line, self._flow)
         self.line.ports[self.plane, port] = self
 
-    def _body(self, message: Request | Response) -> bytes:
+    def body_of(self, message: Request | Response) -> bytes:
         """The SDP body, b"" for none. Raises SdpError for a body of another kind."""
         if message.body and message.content_type != SDP_TYPE:
             raise SdpError(0, f"body is {message.content_type or 'of no type'}, not {SDP_TYPE}")

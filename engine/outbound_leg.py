@@ -221,7 +221,7 @@ class OutboundLeg(SipLeg):
             return
         self.sip_status = response.status
         try:
-            self.stream.accept(self._body(response))
+            self.stream.accept(self.body_of(response))
         except (SdpError, NotAcceptable):
             self.sip_status = 488
             self.hangup("no_common_codec")
