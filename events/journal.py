@@ -325,3 +325,15 @@ def read(directory: Path, after: int = 0) -> Iterator[Recorded]:
             yield from records
     finally:
         tail.close()
+
+
+def holds(directory: Path, seq: int, at: float) -> bool:
+    """Whether the journal has that very record: its number and its time. Reads at most 1 MB; raises OSError."""
+    tail = Tail(directory, seq - 1)
+    try:
+        record = next(iter(tail.poll()), None)
+    except JournalDamaged:  # older than the oldest segment, or unreadable: no
+        return False
+    finally:
+        tail.close()
+    return record is not None and record.at == at
