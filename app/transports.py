@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from engine.large import CONNECT_WITHIN
 from engine.sip.flow import Flow
 from engine.sip.grammar import ParseError
 from engine.sip.parse import parse
@@ -123,6 +124,13 @@ class Transports:
             here = self._addresses.towards(remote[0])
             fitting.sort(key=lambda udp: (udp.local[0] != here, not is_wildcard(udp.local[0])))
         return fitting[0].flow_to(remote) if fitting else None
+
+    def tcp_for_large(self, remote: Address) -> Flow | None:
+        """For requests that are too large for UDP (LargeRequests)."""
+        return None if self._pool is None else self._pool.flow_to("tcp", remote, within=CONNECT_WITHIN)
+
+    def mtu(self, host: str) -> int:
+        return self._addresses.mtu(host)
 
     def close(self) -> None:
         for udp in self._udp:

@@ -29,6 +29,7 @@ from app.transports import SipSocket, Transports, advertised, split_host
 from engine.admission import Admission
 from engine.authentication import Authenticator
 from engine.call import Call
+from engine.large import LargeRequests
 from engine.line import ALLOW, LineSettings
 from engine.media.plane import Codec, MediaEvent, Plane
 from engine.media.wav import repair
@@ -245,6 +246,7 @@ class Control:
                     media_advertise=main.media.advertise,
                     sip_advertise=main.sip.advertise,
                     advertised=advertised(self._inputs.sip, [at.advertise for at in main.sip.listen]),
+                    tcp=any(at.transport == "tcp" for at in self._inputs.sip),
                 ),
                 music=site.music(),
                 max_calls=main.sip.max_calls,
@@ -258,6 +260,7 @@ class Control:
                 send=self._sip.trace.sending(self._transports.send),
                 flow_to=self._transports.flow_to,
                 alive=self._transports.alive,
+                large=LargeRequests(self._transports.tcp_for_large, self._transports.mtu),
                 planes=self._medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
                 admission=admission,

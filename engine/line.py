@@ -3,13 +3,16 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from engine.large import LargeRequests
 from engine.media.plane import Codec, Plane, PortId
 from engine.sdp.crypto import SrtpPolicy
 from engine.sip.dialog import Dialog, DialogId
 from engine.sip.flow import Flow
 from engine.sip.headers import NameAddr
+from engine.sip.matching import Way
 from engine.sip.message import Request, Response
 from engine.sip.registrar import Binding
 from engine.sip.transactions import ClientKey, ServerKey, TransactionLayer
@@ -62,6 +65,8 @@ class LineSettings:
     """Host in Via and Contact, when the world sees another."""
     advertised: Mapping[tuple[str, str, int], tuple[str, int]] = field(default_factory=dict)
     """(transport, host, port) of a listener -> host and port by which the world sees it; goes before sip_advertise."""
+    tcp: bool = True
+    """We listen on TCP: our Contact may say so."""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class Line:
     """0 ≤ chance < 1: waits after glare."""
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something: False once a connection is gone."""
+    large: LargeRequests = field(default_factory=LargeRequests)
     clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
     dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)
     unacknowledged: dict[tuple[str, str], "SipLeg"] = field(default_factory=dict)
@@ -133,10 +139,20 @@ class Line:
 
     def send_request(self, request: Request, flow: Flow, handler: "ResponseHandler") -> ClientKey:
         """Open a client transaction whose outcome goes to `handler`."""
-        key = self.layer.request(request, flow, self.clock.monotonic(), self.sent_by(flow))
+        instead = None if flow.reliable else partial(self._instead, request, flow)
+        key = self.layer.request(request, flow, self.clock.monotonic(), self.sent_by(flow), instead)
         self.clients[key] = handler
         self.pump()
         return key
+
+    def _instead(self, request: Request, flow: Flow, size: int) -> Way | None:
+        """RFC 3261 §18.1.1. A Contact that names the way by which the request would have gone names the new one: who
+        gets large requests from us has large ones for us. Not in REGISTER, where it is the one thing asked for."""
+        other = self.large.instead(request, size, flow, self.clock.monotonic())
+        if other is None:
+            return None
+        moves = self.settings.tcp and request.headers.get("Contact") == self.contact(flow)
+        return Way(other, self.sent_by(other), self.contact(other) if moves and request.method != "REGISTER" else None)
 
     def flow_of(self, dialog: Dialog, arrived: Flow) -> Flow:
         """Where requests of a dialog go (RFC 3261 §8.1.2), `arrived` being the flow that made it.

@@ -5,7 +5,7 @@ leave through the outbox.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -15,6 +15,7 @@ from engine.call import Dial, Dialled, DialOutcome
 from engine.caller_leg import CallerLeg
 from engine.destination import Destination, to_phone
 from engine.fork import best, ring
+from engine.large import LargeRequests
 from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
@@ -34,6 +35,7 @@ from engine.sip.transactions import (
     AckArrived,
     AckTimedOut,
     CancelArrived,
+    FellBack,
     Output,
     RequestArrived,
     RequestFailed,
@@ -80,6 +82,7 @@ class Parts:
     flow_to: FlowTo
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something."""
+    large: LargeRequests = field(default_factory=LargeRequests)
     planes: Planes
     registration: Registration
     admission: Admission
@@ -117,6 +120,7 @@ class UserAgent:
             counts=self._counts,
             flow_to=parts.flow_to,
             alive=parts.alive,
+            large=parts.large,
             chance=parts.chance,
         )
         self._malformed = Throttle(MALFORMED_EVERY)
@@ -316,6 +320,8 @@ class UserAgent:
                 handler = self.line.clients.pop(output.key, None)
                 if handler is not None:
                     handler.failed(output.key, output.why)
+            case FellBack():
+                self.line.large.refused(output.remote, self.clock.monotonic())
             case AckTimedOut():
                 pass  # our refusal was never acknowledged: there is nothing left to free
 

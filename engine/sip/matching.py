@@ -1,7 +1,7 @@
 """What transactions are known by and what is kept of one (RFC 3261 §17.1.3, §17.2.3), and the messages that a
 transaction makes itself: the ACK of a failure (§17.1.1.3) and CANCEL (§9.1)."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.sip import invite_client, invite_server, other_client, other_server
 from engine.sip.flow import Flow
@@ -36,8 +36,18 @@ class ServerRecord:
         self.merge_key: MergeKey | None = None
 
 
+class Way(NamedTuple):
+    """How a request leaves, and what it says of that."""
+
+    flow: Flow
+    sent_by: tuple[str, int]
+    """For the Via."""
+    contact: str | None
+    """Our Contact there; None: the request's own is good everywhere."""
+
+
 class ClientRecord:
-    __slots__ = ("cancel", "data", "flow", "key", "machine", "queued", "quiet", "request")
+    __slots__ = ("cancel", "data", "flow", "key", "machine", "other_way", "queued", "quiet", "request")
 
     def __init__(self, key: ClientKey, machine: InviteClient | OtherClient, flow: Flow, data: bytes) -> None:
         self.key = key
@@ -48,6 +58,7 @@ class ClientRecord:
         self.request: Request | None = None  # an INVITE, while ACK or CANCEL may have to be made from it
         self.cancel = False  # send CANCEL as soon as a provisional response is here
         self.quiet = False  # our own CANCEL: nobody waits for its outcome
+        self.other_way: Way | None = None  # for when there is none to where `flow` leads
 
 
 def server_key(request: Request, via: Via, method: str) -> ServerKey:
@@ -80,6 +91,22 @@ def said(method: str, status: int) -> int:
             return invite_server.In.SEND_1XX
         return invite_server.In.SEND_2XX if status < 300 else invite_server.In.SEND_FAILURE
     return other_server.In.SEND_1XX if status < 200 else other_server.In.SEND_FINAL
+
+
+def put_via(request: Request, way: Way, branch: str) -> None:
+    """§8.1.1.7, and §18.1.1 when the request had a Via of ours for another way."""
+    host, port = way.sent_by
+    if ":" in host:
+        host = f"[{host}]"
+    value = f"SIP/2.0/{way.flow.transport.upper()} {host}:{port};branch={branch};rport"
+    request.headers.prepend("Via", value)
+    if way.contact is not None:
+        request.headers.set("Contact", way.contact)
+
+
+def redirect(request: Request, way: Way, branch: str) -> None:
+    request.headers.remove_first("Via")
+    put_via(request, way, branch)
 
 
 def _hop_request(invite: Request, method: str, to: str) -> Request:

@@ -48,10 +48,16 @@ class RequestFailed(NamedTuple):
     why: str
 
 
+class FellBack(NamedTuple):
+    """No connection to there came about: the request was sent by its other way."""
+
+    remote: tuple[str, int]
+
+
 class AckTimedOut(NamedTuple):
     """Our failure response to this INVITE was never acknowledged. The transaction is gone."""
 
     key: ServerKey
 
 
-Output = Send | RequestArrived | AckArrived | CancelArrived | ResponseArrived | RequestFailed | AckTimedOut
+Output = Send | RequestArrived | AckArrived | CancelArrived | ResponseArrived | RequestFailed | FellBack | AckTimedOut

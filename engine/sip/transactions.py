@@ -28,9 +28,12 @@ from engine.sip.matching import (
     MergeKey,
     ServerKey,
     ServerRecord,
+    Way,
     ack_of_failure,
     cancel_of,
     heard,
+    put_via,
+    redirect,
     reply_flow,
     said,
     server_key,
@@ -42,6 +45,7 @@ from engine.sip.outputs import (
     AckArrived,
     AckTimedOut,
     CancelArrived,
+    FellBack,
     Output,
     RequestArrived,
     RequestFailed,
@@ -52,12 +56,15 @@ from engine.sip.outputs import (
 MAX_TRANSACTIONS: Final = 100_000
 """Server transactions at once; beyond, requests get 503. Each lives 32 s: 1 500 calls/s of INVITE and BYE, 200 MB."""
 RETRY_AFTER: Final = "5"
+_UNHEARD: Final = 1
+"""State of both client machines while nothing has been heard: CALLING, TRYING."""
 
 __all__ = [  # the whole face of the layer, in one place
     "AckArrived",
     "AckTimedOut",
     "CancelArrived",
     "ClientKey",
+    "FellBack",
     "Output",
     "RequestArrived",
     "RequestFailed",
@@ -231,18 +238,38 @@ class TransactionLayer:
 
     # Orders from the transaction user
 
-    def request(self, request: Request, flow: Flow, now: float, sent_by: tuple[str, int] | None = None) -> ClientKey:
+    def request(
+        self,
+        request: Request,
+        flow: Flow,
+        now: float,
+        sent_by: tuple[str, int] | None = None,
+        instead: Callable[[int], Way | None] | None = None,
+    ) -> ClientKey:
         """Send a request and see it through. Puts our Via on it.
 
-        sent_by: host and port for that Via when they are not those of flow.local (bound to all addresses)."""
-        branch = self._put_via(request, flow, sent_by)
-        client = self._open_client((branch, request.method), request, flow, now)
-        return client.key
+        sent_by: host and port for that Via when they are not those of flow.local (bound to all addresses).
+        instead: what to do with so many octets over UDP: another way, or None (§18.1.1). When no connection comes of
+        that, the request goes by `flow` after all, in the same transaction: a peer that has got it twice sees that."""
+        branch = COOKIE + self._token()
+        way = Way(flow, sent_by or flow.local, None)
+        put_via(request, way, branch)
+        key = (branch, request.method)
+        data = request.encode()
+        other = instead(len(data)) if instead is not None else None
+        if other is None:
+            self._open_client(key, request, flow, data, now)
+            return key
+        back = way._replace(contact=None if other.contact is None else request.headers.get("Contact"))
+        redirect(request, other, branch)
+        client = self._open_client(key, request, other.flow, request.encode(), now)
+        client.request, client.other_way = request, back
+        return key
 
     def ack(self, request: Request, flow: Flow, sent_by: tuple[str, int] | None = None) -> bytes:
         """Send an ACK to a 2xx: outside any transaction, with a Via of its own (§13.2.2.4). Returns what was sent, for
         `stateless_send` when the 2xx comes again."""
-        self._put_via(request, flow, sent_by)
+        put_via(request, Way(flow, sent_by or flow.local, None), COOKIE + self._token())
         data = request.encode()
         self._out.append(Send(flow, data))
         return data
@@ -294,18 +321,15 @@ class TransactionLayer:
             keys = [key for key, client in self._clients.items() if client.flow == flow]
         for key in keys:
             client = self._clients[key]
+            if client.other_way is not None and client.machine.state == _UNHEARD:
+                self._fall_back(client, client.other_way, now)
+                continue
             error = invite_client.In if key[1] == "INVITE" else other_client.In
             self._carry_out(client, client.machine.feed(error.TRANSPORT_ERROR, now), now)
             self._settle(client)
 
-    def _open_client(self, key: ClientKey, request: Request, flow: Flow, now: float) -> ClientRecord:
-        machine: InviteClient | OtherClient
-        if request.method == "INVITE":
-            machine = InviteClient(now, flow.reliable, self._timers)
-        else:
-            machine = OtherClient(now, flow.reliable, self._timers)
-        data = request.encode()
-        client = self._clients[key] = ClientRecord(key, machine, flow, data)
+    def _open_client(self, key: ClientKey, request: Request, flow: Flow, data: bytes, now: float) -> ClientRecord:
+        client = self._clients[key] = ClientRecord(key, self._client_machine(key[1], flow, now), flow, data)
         if request.method == "INVITE":
             client.request = request
         if flow.reliable:
@@ -314,21 +338,28 @@ class TransactionLayer:
         self._schedule(client)
         return client
 
+    def _client_machine(self, method: str, flow: Flow, now: float) -> InviteClient | OtherClient:
+        kind = InviteClient if method == "INVITE" else OtherClient
+        return kind(now, flow.reliable, self._timers)
+
+    def _fall_back(self, client: ClientRecord, way: Way, now: float) -> None:
+        assert client.request is not None
+        self._disconnect(client)
+        self._out.append(FellBack(client.flow.remote))
+        redirect(client.request, way, client.key[0])
+        client.flow, client.other_way, client.data = way.flow, None, client.request.encode()
+        client.machine = self._client_machine(client.key[1], way.flow, now)
+        self._out.append(Send(client.flow, client.data))
+        self._schedule(client)
+
     def _send_cancel(self, invite: ClientRecord, now: float) -> None:
         invite.cancel = False
         invite.machine.feed(invite_client.In.CANCEL, now)
         self._schedule(invite)
         if invite.request is not None:
             request = cancel_of(invite.request)
-            self._open_client((invite.key[0], "CANCEL"), request, invite.flow, now).quiet = True
-
-    def _put_via(self, request: Request, flow: Flow, sent_by: tuple[str, int] | None) -> str:
-        host, port = sent_by or flow.local
-        if ":" in host:
-            host = f"[{host}]"
-        branch = COOKIE + self._token()
-        request.headers.prepend("Via", f"SIP/2.0/{flow.transport.upper()} {host}:{port};branch={branch};rport")
-        return branch
+            key = (invite.key[0], "CANCEL")
+            self._open_client(key, request, invite.flow, request.encode(), now).quiet = True
 
     # Time
 
@@ -391,11 +422,14 @@ class TransactionLayer:
             self._forget_merge(owner)
         else:
             self._clients.pop(owner.key, None)
-            keys = self._by_connection.get(owner.flow)
-            if keys is not None:
-                keys.discard(owner.key)
-                if not keys:
-                    del self._by_connection[owner.flow]
+            self._disconnect(owner)
+
+    def _disconnect(self, client: ClientRecord) -> None:
+        keys = self._by_connection.get(client.flow)
+        if keys is not None:
+            keys.discard(client.key)
+            if not keys:
+                del self._by_connection[client.flow]
 
     def _forget_merge(self, server: ServerRecord) -> None:
         if server.merge_key is not None:

@@ -5,6 +5,9 @@ import socket
 
 Address = tuple[str, int]
 
+_IP_MTU = 14
+_IPV6_MTU = 24
+"""Linux; the socket module does not name them before Python 3.14."""
 CACHE_LIMIT = 4096
 """Peers remembered by LocalAddresses: a flood from many sources must not grow it without end."""
 
@@ -37,10 +40,18 @@ class LocalAddresses:
     """For a socket bound to a wildcard: the address that the routing table gives packets to a peer."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, int]] = {}
 
     def towards(self, remote_host: str) -> str:
         """One connect() of an unbound UDP socket for each new peer; nothing is sent. Loopback when unroutable."""
+        return self._way(remote_host)[0]
+
+    def mtu(self, remote_host: str) -> int:
+        """Octets that an IP packet to there may have, as far as the routing table knew when we first asked; 0: it did
+        not. A tunnel or a PPPoE line says less than Ethernet's 1 500."""
+        return self._way(remote_host)[1]
+
+    def _way(self, remote_host: str) -> tuple[str, int]:
         known = self._known.get(remote_host)
         if known is None:
             if len(self._known) >= CACHE_LIMIT:
@@ -49,12 +60,21 @@ class LocalAddresses:
         return known
 
     @staticmethod
-    def _ask(remote_host: str) -> str:
+    def _ask(remote_host: str) -> tuple[str, int]:
         family = socket.AF_INET6 if is_ipv6(remote_host) else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             try:
                 probe.connect((remote_host, 9))
             except OSError:
-                return "::1" if family is socket.AF_INET6 else "127.0.0.1"
+                return ("::1" if family is socket.AF_INET6 else "127.0.0.1"), 0
             host: str = probe.getsockname()[0]
-            return host
+            return host, _mtu_of(probe)
+
+
+def _mtu_of(connected: socket.socket) -> int:
+    of_ipv6 = connected.family is socket.AF_INET6
+    level, option = (socket.IPPROTO_IPV6, _IPV6_MTU) if of_ipv6 else (socket.IPPROTO_IP, _IP_MTU)
+    try:
+        return connected.getsockopt(level, option)
+    except OSError:
+        return 0

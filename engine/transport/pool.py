@@ -97,11 +97,11 @@ class Pool:
         connection = self._connections.get(flow.connection)
         return connection is not None and connection.send(data)
 
-    def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow | None:
+    def flow_to(self, transport: str, remote: Address, name: str = "", within: float = CONNECT_WITHIN) -> Flow | None:
         """A connection to `remote` (an IP address and port): one that is there, else a new one, on which one may send
         at once; `lost` tells when it could not be made. None when we open none of that kind (WebSocket), or too many.
 
-        name: whom a TLS server must prove to be (RFC 5922); "": its address."""
+        name: whom a TLS server must prove to be (RFC 5922); "": its address. within: seconds for a new one."""
         for key in (transport, remote, name), (transport, remote, ""):
             number = self._targets.get(key)
             # a TLS connection that was not proved to be `name` is not used for it
@@ -111,7 +111,7 @@ class Pool:
             return None
         if transport in SECURE and self._tls is None:
             return None
-        return self._open(transport, remote, name)
+        return self._open(transport, remote, name, within)
 
     def close(self) -> None:
         for server in self._servers:
@@ -161,7 +161,7 @@ class Pool:
         carrier: Carrier = WebSocketCarrier() if transport in WEBSOCKET else StreamCarrier()
         return Connection(self, transport, carrier, pipe)
 
-    def _open(self, transport: str, remote: Address, name: str) -> Flow:
+    def _open(self, transport: str, remote: Address, name: str, within: float) -> Flow:
         local = self._local(transport, remote)
         flow = Flow(transport, local, remote, self._number())
         pipe = None
@@ -170,17 +170,17 @@ class Pool:
             pipe = TlsPipe(self._tls.client(), name or remote[0])
         connection = Connection(self, transport, StreamCarrier(), pipe, flow)
         self._keep(connection, flow, name)
-        task = asyncio.get_running_loop().create_task(self._connect(connection, flow))
+        task = asyncio.get_running_loop().create_task(self._connect(connection, flow, within))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return flow
 
-    async def _connect(self, connection: Connection, flow: Flow) -> None:
+    async def _connect(self, connection: Connection, flow: Flow, within: float) -> None:
         """Until both handshakes are done, or it has failed."""
         loop = asyncio.get_running_loop()
         bind = self._bind(flow)
         try:
-            async with asyncio.timeout(CONNECT_WITHIN):
+            async with asyncio.timeout(within):
                 await loop.create_connection(lambda: connection, *flow.remote, local_addr=bind)
                 await connection.made.wait()
         except TimeoutError:

@@ -171,3 +171,25 @@ def test_what_the_world_sees_of_a_listener() -> None:
     }
     assert split_host("[2001:db8::7]:5061") == ("2001:db8::7", 5061)
     assert split_host("[2001:db8::7]") == ("2001:db8::7", 0)
+
+
+def test_a_connection_for_large_requests() -> None:
+    """To a peer's UDP port; one that nobody listens on is lost at once, one that is there carries the request."""
+
+    async def story(rig: Rig) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as there:
+            at = there.getsockname()
+            flow = rig.transports.tcp_for_large(at)
+            assert flow is not None
+            assert rig.transports.send(flow, b"INVITE")
+            there.setblocking(False)
+            loop = asyncio.get_running_loop()
+            peer, _ = await asyncio.wait_for(loop.sock_accept(there), WITHIN)
+            assert await asyncio.wait_for(loop.sock_recv(peer, 100), WITHIN) == b"INVITE"
+            peer.close()
+            assert await asyncio.wait_for(rig.lost.get(), WITHIN) == flow
+        refused = rig.transports.tcp_for_large(at)
+        assert await asyncio.wait_for(rig.lost.get(), WITHIN) == refused
+        assert rig.transports.mtu("127.0.0.1") >= 1280
+
+    play(story, ("udp", "127.0.0.1"))

@@ -13,6 +13,7 @@ from engine import overload
 from engine.admission import Admission, Admitted
 from engine.authentication import Authenticator
 from engine.defence.gate import Gate, Policy
+from engine.large import LargeRequests
 from engine.line import ALLOW, LineSettings
 from engine.media.plane import MediaEvent, Plane
 from engine.outbox import Outbox
@@ -78,6 +79,9 @@ class World:
         self.lose: Callable[[bytes], bool] = lambda data: False
         """Drop this datagram (either way)?"""
         self.unreachable: set[Flow] = set()
+        self.tcp: dict[tuple[str, int], Flow] = {}
+        """Who may be sent large requests by TCP, at least in our opinion."""
+        self.mtu = 0
         self._sent_at = 0.0
         self.trunks = [Trunk(name="t", networks=(ip_network("192.0.2.0/24"),)), *trunks]
         self.limits = {it.name: Limits(it.max_calls, it.calls_per_second) for it in self.trunks}
@@ -105,6 +109,7 @@ class World:
                 outbox=Outbox(lambda: None, loop.call_soon),
                 send=self._send,
                 flow_to=self._flow_to,
+                large=LargeRequests(self.tcp.get, lambda host: self.mtu),
                 planes=self,
                 registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
                 admission=admission,
