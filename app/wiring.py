@@ -26,6 +26,7 @@ from app.status import site_names, snapshot
 from app.tls import tls_settings
 from app.transports import Limits as TransportLimits
 from app.transports import SipSocket, Transports, advertised, split_host
+from app.writing import Writing
 from engine.admission import Admission
 from engine.authentication import Authenticator
 from engine.call import Call
@@ -110,8 +111,8 @@ class Control:
             if isinstance(record.event, AgentStateChanged):
                 self._agents_past.append(record)
         self._journal.subscribe(self.live.apply)
-        self._outbox = Outbox(self._commit, loop.call_soon)
-        self._full = False
+        self._writing = Writing(self._journal, clock, self._close_to_new_calls)
+        self._outbox = Outbox(self._writing.commit, loop.call_soon)
         self._transports = Transports(
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
             TransportLimits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
@@ -142,6 +143,7 @@ class Control:
             inputs.control_socket,
             {
                 "status": self._status,
+                "health": self._health,
                 "agent": self._agent,
                 "blocked": self._blocked,
                 "unblock": self._unblock,
@@ -188,27 +190,18 @@ class Control:
         self.emit(ControlStopped(reason=reason))
         self._outbox.release()
         self._transports.close()
-        self._journal.close()
+        try:
+            self._journal.close()
+        except JournalFull as error:
+            log.critical("the last events are lost: the disk takes none", error=str(error), **self._writing.health)
 
     def emit(self, event: Event) -> None:
         """Append to the journal; written before any effect of this loop iteration leaves."""
-        try:
-            self._journal.append(event)
-        except JournalFull:
-            log.critical("event lost: the disk is full and so is our memory for events", event=type(event).__name__)
+        self._writing.emit(event)
         self._outbox.wake()
 
-    def _commit(self) -> None:
-        try:
-            self._journal.commit()
-        except JournalFull as error:
-            if not self._full:
-                log.critical("journal cannot be written; events wait in memory", error=str(error))
-            self._full = True
-            return
-        if self._full:
-            log.info("journal is written again")
-            self._full = False
+    def _close_to_new_calls(self, closed: bool) -> None:
+        self._overload.closed = "memory" if closed else ""
 
     # --- parts ----------------------------------------------------------------------------------------------------
 
@@ -300,6 +293,9 @@ class Control:
 
     async def _status(self, _: Mapping[str, Any]) -> Any:
         return snapshot(self.live, site_names(self._site), self._clock.wall())
+
+    async def _health(self, _: Mapping[str, Any]) -> Any:
+        return {"journal": self._writing.health}
 
     async def _agent(self, request: Mapping[str, Any]) -> Any:
         if str(request["command"]) in HAND_OVER:

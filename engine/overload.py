@@ -7,6 +7,8 @@ often in a row it had to), holds still just below 1, and rises under `RISE_BELOW
 there (as the occupancy algorithms of RFC 6357's family do), and slowly when it is near: a dead band is the hysteresis.
 It ends when nothing needed to be refused for `CALM_FOR` seconds.
 
+While `closed` says why, none is let in: what bounds us then is room, not speed.
+
 Only INVITEs outside dialogs are ever refused. A refusal costs one parse and one datagram, no transaction; the same
 INVITE again gets the same refusal (RFC 3261 §8.2.7).
 
@@ -104,6 +106,8 @@ class Overload:
         self._refused: dict[str, float] = {}
         self.pressure = 0.0
         self._worst = 0.0
+        self.closed = ""
+        """Why nothing new is let in at all; "": by the rate alone."""
 
     @property
     def shedding(self) -> bool:
@@ -141,9 +145,11 @@ class Overload:
     def _steer(self, cause: str, elapsed: float, now: float) -> None:
         spell = self._spell
         if spell is None:
-            if self.pressure >= 1.0:
-                self._begin(cause, now)
+            if self.pressure >= 1.0 or self.closed:
+                self._begin(self.closed or cause, now)
             return
+        if self.closed:
+            spell.calm_since = now
         if self.pressure >= 1.0:
             spell.calm_since = now
             if now - spell.stepped >= DECREASE_EVERY:
@@ -194,7 +200,7 @@ class Overload:
                 return False
             spell.tokens = min(spell.tokens + (now - spell.refilled) * spell.rate, max(1.0, spell.rate * BURST))
             spell.refilled = now
-            if spell.tokens < 1.0:
+            if spell.tokens < 1.0 or self.closed:
                 self._refuse(spell, branch, trunk, now)
                 return False
             spell.tokens -= 1.0
@@ -218,4 +224,4 @@ class Overload:
 
 def _fall(pressure: float, steps: int) -> float:
     """Factor of one step down, the one after `steps` others."""
-    return max(0.5, min(1.0 / pressure, 0.92 - 0.1 * steps))
+    return max(0.5, min(1.0 / max(pressure, 1.0), 0.92 - 0.1 * steps))

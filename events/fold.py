@@ -58,7 +58,7 @@ class LiveState:
     trunks: dict[str, LiveTrunk] = field(default_factory=dict)
     open_incidents: dict[tuple[str, str], Incident] = field(default_factory=dict)
     """(kind, whom it concerns) -> a fault that has not ended. Kinds: trunk_down, trunk_target_down,
-    trunk_unregistered."""
+    trunk_unregistered, disk_low."""
     incidents: deque[Recorded] = field(default_factory=lambda: deque(maxlen=INCIDENTS_KEPT))
     """The last few events that a person should look at."""
 
@@ -427,6 +427,17 @@ def _trunk_unregistered(s: LiveState, e: ev.TrunkUnregistered, _at: float) -> No
     s.open_incidents.pop(("trunk_unregistered", e.trunk), None)
 
 
+# --- storage --------------------------------------------------------------------------------------------------
+
+
+def _disk_low(s: LiveState, e: ev.DiskLow, at: float) -> None:
+    s.open_incidents.setdefault(("disk_low", e.folder), Incident(at, f"{e.free_bytes >> 20} MB free"))
+
+
+def _disk_enough(s: LiveState, e: ev.DiskEnough, _at: float) -> None:
+    s.open_incidents.pop(("disk_low", e.folder), None)
+
+
 _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
     {
         ev.ProcessExited,
@@ -437,6 +448,8 @@ _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
         ev.SourceBlocked,
         ev.OverloadBegan,
         ev.TrunkDown,
+        ev.JournalWaited,
+        ev.DiskLow,
     }
 )
 
@@ -491,5 +504,7 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.SipReported: _sip_reported,
         ev.ControlReported: _control_reported,
         ev.ControlStarted: _control_started,
+        ev.DiskLow: _disk_low,
+        ev.DiskEnough: _disk_enough,
     }
 )

@@ -174,6 +174,11 @@ class Journal:
             raise errors[0]
 
     @property
+    def waiting_bytes(self) -> int:
+        """Of the events appended and not written yet; MAX_BUFFER and one line at most."""
+        return len(self._buffer)
+
+    @property
     def unsynced_ms(self) -> float:
         """Age of the oldest write that no fdatasync has covered yet; 0 when all is on disk."""
         return self._syncer.age() * 1000 if self._syncer is not None else 0.0

@@ -319,7 +319,17 @@ def _trunk_removed(o: Open, b: Values, _seq: int, at: float) -> list[Write]:
 
 
 def _of_trunk(o: Open, trunk: str) -> list[tuple[str, str]]:
-    return [(kind, subject) for kind, subject in o.incidents if subject.partition(" ")[0] == trunk]
+    return [
+        (kind, subject)
+        for kind, subject in o.incidents
+        if kind.startswith("trunk_") and subject.partition(" ")[0] == trunk
+    ]
+
+
+def _journal_waited(_o: Open, b: Values, seq: int, at: float) -> list[Write]:
+    what = f"events waited in memory, {b['lost']} were lost: {b['why']}"
+    row = {"at": b["since"], "kind": "journal_waited", "call": None, "what": what, "subject": "journal"}
+    return [Write("incidents", seq, {**row, "ended_at": at, "lasted": b["lasted"]})]
 
 
 _Step = Callable[[Open, Values, int, float], list[Write]]
@@ -367,6 +377,9 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "TrunkUnregistered": _mended("trunk_unregistered", "{trunk}"),
         "SourceBlocked": _incident("source_blocked", "{source} for {seconds:.0f} s: {why}"),
         "OverloadBegan": _incident("overload", "new calls are refused: {cause} at {pressure:.2f} of its limit"),
+        "JournalWaited": _journal_waited,
+        "DiskLow": _fault("disk_low", "{folder}", "{free_bytes} of {total_bytes} bytes are free"),
+        "DiskEnough": _mended("disk_low", "{folder}"),
         "AuthenticationFailed": _incident("authentication_failed", "{count} times from {source} ({method})"),
     }
 )

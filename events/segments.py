@@ -142,8 +142,12 @@ def _cut(path: Path, size: int) -> list[Path]:
         rest = file.read()
         kept = []
         if b"\n" in rest:
-            kept.append(path.with_name(f"{path.name}.torn-{size}"))
-            kept[0].write_bytes(rest)
+            aside = path.with_name(f"{path.name}.torn-{size}")
+            try:
+                aside.write_bytes(rest)
+                kept.append(aside)
+            except OSError:  # a full disk: calls must be answered all the same, and these lines took no effect
+                aside.unlink(missing_ok=True)
         file.truncate(size)
         os.fsync(file.fileno())
     return kept

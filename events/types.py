@@ -608,6 +608,9 @@ class ControlReported(Event, frozen=True):
     memory_bytes: int
     pressure: float = 0.0
     """Highest load over its limit since the last report: at 1 new calls begin to be refused."""
+    journal_free_bytes: int = -1
+    """Room on the disk of the journal; -1: not known (yet)."""
+    recordings_free_bytes: int = -1
 
 
 # --- trunks -----------------------------------------------------------------------------------------------------
@@ -729,7 +732,7 @@ class OverloadBegan(Event, frozen=True):
     """New calls are refused with 503 and Retry-After as far as needed; calls in progress and phones go on."""
 
     cause: str
-    """busy | lag | transactions | journal | media"""
+    """busy | lag | transactions | journal | media | memory (the disk is full, and so is our memory for events)"""
     pressure: float
     """Load over its limit: 1 is full."""
 
@@ -748,3 +751,37 @@ class CallsShed(Event, frozen=True):
     count: int
     rate: float
     """New calls a second that were let through at that time."""
+
+
+# --- storage ----------------------------------------------------------------------------------------------------
+
+
+class JournalWaited(Event, frozen=True):
+    """The disk took no events for a while. They waited in memory, in order, and are in the log before this one; calls
+    went on meanwhile. Had control died in that time, they would be gone."""
+
+    since: float
+    """UTC seconds."""
+    lasted: float
+    lost: int
+    """Events that found no room in memory either: they are in no log, and totals lack them."""
+    why: str
+
+
+class DiskLow(Event, frozen=True):
+    """A folder that we write to has little room left; opens an incident. Nothing fails yet."""
+
+    folder: str
+    """journal | recordings"""
+    free_bytes: int
+    total_bytes: int
+    limit_bytes: int
+    """`disk.low_mb` of the configuration."""
+
+
+class DiskEnough(Event, frozen=True):
+    """Closes it."""
+
+    folder: str
+    free_bytes: int
+    low_for: float

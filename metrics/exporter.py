@@ -17,7 +17,7 @@ from metrics import names as n
 from metrics.fold import Fold
 from metrics.tally import Histogram, Tally
 
-INCIDENT_KINDS = ("trunk_down", "trunk_target_down", "trunk_unregistered")
+INCIDENT_KINDS = ("trunk_down", "trunk_target_down", "trunk_unregistered", "disk_low")
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -41,8 +41,11 @@ class Exporter(Collector):
         for record in records:
             self._fold.feed(record)
 
-    def render(self, now: float) -> bytes:
-        """now: UTC seconds, for the age of the longest waiting call."""
+    def render(self, now: float, waiting_bytes: int | None = None) -> bytes:
+        """now: UTC seconds, for the age of the longest waiting call. waiting_bytes: what control says of a disk that
+        takes no events, the one thing that the log can't tell; None: it does not answer."""
+        waiting: dict[tuple[str, ...], float] = {} if waiting_bytes is None else {(): float(waiting_bytes)}
+        self._fold.tally.replace(n.JOURNAL_WAITING, waiting)
         gauges(self._fold.tally, self._live, now)
         silent = len(self._agents - {str(name) for name in self._live.agents})
         self._fold.tally.values[n.AGENTS][AgentState.LOGGED_OUT.value,] += silent

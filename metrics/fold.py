@@ -17,7 +17,7 @@ METHODS = frozenset(
 CODECS = frozenset(("PCMU", "PCMA"))
 KEPT_OUT = frozenset(("blocked", "rate", "scanner", "junk", "method", "domain", "probe", "locked"))
 BLOCKS = frozenset(("password", "flood", "scanner", "junk", "probe"))
-CAUSES = frozenset(("busy", "lag", "transactions", "journal", "media"))
+CAUSES = frozenset(("busy", "lag", "transactions", "journal", "media", "memory"))
 VIAS = frozenset(("rfc4733", "info", "inband"))
 REFUSALS = frozenset(("down", "number not allowed", "too many calls", "too many calls a second"))
 MEDIA_COUNTERS = (
@@ -84,6 +84,7 @@ class Fold:
             e.ControlStarted: self._control_started,
             e.ProcessStarted: lambda x: self.tally.add(n.PROCESS_STARTS, x.process),
             e.ProcessExited: self._process_exited,
+            e.JournalWaited: self._journal_waited,
             e.TrunkUp: lambda x: self.tally.add(n.TRUNK_DOWN_SECONDS, x.trunk, by=max(x.down_for, 0.0)),
             e.TrunkRegistrationFailed: lambda x: self.tally.add(n.TRUNK_REGISTRATION_FAILURES, x.trunk),
             e.TrunkCallRefused: lambda x: self.tally.add(n.TRUNK_REFUSED, x.trunk, _known(x.why, REFUSALS)),
@@ -188,7 +189,14 @@ class Fold:
         tally.set(n.CONTROL_LAG, to=event.loop_lag_ms / 1000)
         tally.set(n.CONTROL_MEMORY, to=event.memory_bytes)
         tally.set(n.PRESSURE, to=event.pressure)
+        for folder, free in (("journal", event.journal_free_bytes), ("recordings", event.recordings_free_bytes)):
+            if free >= 0:
+                tally.set(n.DISK_FREE, folder, to=free)
         tally.add(n.CONTROL_CPU, by=self._since("control", "cpu_seconds", event.cpu_seconds))
+
+    def _journal_waited(self, event: e.JournalWaited) -> None:
+        self.tally.add(n.JOURNAL_WAITED, by=max(event.lasted, 0.0))
+        self.tally.add(n.JOURNAL_LOST, by=max(event.lost, 0))
 
     def _control_started(self, event: e.ControlStarted) -> None:
         self._last.pop(("control", "cpu_seconds"), None)

@@ -202,6 +202,20 @@ JOURNAL_BYTES = Metric("callwright_journal_bytes", _G, "Size of the journal at c
 JOURNAL_UNSYNCED = Metric(
     "callwright_journal_unsynced_seconds", _G, "Longest time from write to fsync in the last report."
 )
+JOURNAL_WAITING = Metric(
+    "callwright_journal_waiting_bytes",
+    _G,
+    "Events that wait in memory for a full disk; asked of control at each scrape, since the log cannot tell.",
+)
+JOURNAL_WAITED = Metric(
+    "callwright_journal_waited_seconds_total", _C, "Time in which the disk took no events, told when it was over."
+)
+JOURNAL_LOST = Metric(
+    "callwright_journal_lost_events_total", _C, "Events that found room neither on the disk nor in memory."
+)
+DISK_FREE = Metric(
+    "callwright_disk_free_bytes", _G, "Room on the disk of journal or recordings at control's last look.", ("folder",)
+)
 CONTROL_LAG = Metric("callwright_control_loop_lag_seconds", _G, "Lateness of the control process's event loop.")
 CONTROL_CPU = Metric("callwright_control_cpu_seconds_total", _C, "Processor time of the control process.")
 CONTROL_MEMORY = Metric("callwright_control_memory_bytes", _G, "Memory of the control process.")

@@ -8,6 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
+import msgspec
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -24,6 +25,8 @@ from web.words import words_for
 
 STOP_GRACE = 3
 """Seconds for open connections at the end."""
+HEALTH_WITHIN = 1.0
+"""Seconds that control has to say how it is; a page or a scrape waits no longer."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -47,7 +50,9 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(feed.exporter.render(feed.wall()), media_type=CONTENT_TYPE)
+        health = await control_health(control)
+        waiting = None if health is None else health.waiting_bytes
+        return Response(feed.exporter.render(feed.wall(), waiting), media_type=CONTENT_TYPE)
 
     @app.get("/healthz")
     async def healthz() -> PlainTextResponse:
@@ -56,17 +61,17 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        """Calls are answered, and what is shown is up to date."""
-        answers = await control_answers(control)
-        ready = feed.caught_up and answers
-        return JSONResponse({"log": feed.caught_up, "control": answers}, 200 if ready else 503)
+        """New calls are answered, and what is shown is up to date. A disk that takes no events is told, but turns
+        nobody away as long as there is memory for them."""
+        health = await control_health(control)
+        journal = health is not None and health.waiting_since is None
+        ready = feed.caught_up and health is not None and not health.closed
+        answer = {"log": feed.caught_up, "control": health is not None, "journal": journal}
+        return JSONResponse(answer, 200 if ready else 503)
 
     @app.get("/", include_in_schema=False, dependencies=[Depends(may_see(token))])
     async def status(request: Request) -> HTMLResponse:
         now = feed.wall()
-        warnings = [] if feed.caught_up else ["catching_up"]
-        if (process := feed.live.processes.get("control")) and not process.up:
-            warnings.append("control_away")
         return HTMLResponse(
             page(
                 site,
@@ -74,7 +79,7 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
                 calls=calls(feed.live, now),
                 queues=queues(feed.live, site, now),
                 agents=agents(feed.live, site, now),
-                warnings=warnings,
+                warnings=await warnings(feed, control),
             ),
             headers={"Vary": "Accept-Language"},
         )
@@ -82,12 +87,36 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
     return app
 
 
-async def control_answers(control: Control) -> bool:
+async def warnings(feed: Feed, control: Control) -> list[str]:
+    """Keys of words."""
+    found = [] if feed.caught_up else ["catching_up"]
+    if (process := feed.live.processes.get("control")) and not process.up:
+        found.append("control_away")
+    health = await control_health(control)
+    if health is not None and health.waiting_since is not None:
+        found.append("journal_waits")
+    return found
+
+
+class JournalHealth(msgspec.Struct):
+    """What control says of the journal (app/writing.py)."""
+
+    waiting_bytes: int
+    waiting_since: float | None
+    closed: bool
+
+
+class _Health(msgspec.Struct):
+    journal: JournalHealth
+
+
+async def control_health(control: Control) -> JournalHealth | None:
+    """None: control does not answer, or not in our words."""
     try:
-        await control.ask("status")
-    except (ControlAway, ControlRefused):
-        return False
-    return True
+        async with asyncio.timeout(HEALTH_WITHIN):
+            return msgspec.convert(await control.ask("health"), _Health).journal
+    except (ControlAway, ControlRefused, TimeoutError, msgspec.ValidationError):
+        return None
 
 
 async def serve(app: FastAPI, feed: Feed, sock: socket.socket) -> None:

@@ -134,3 +134,21 @@ def test_the_same_invite_again_is_refused_again_in_the_same_words() -> None:
     assert not overload.admit(refused, "", 0.6)
     assert overload.retry_after(refused) == overload.retry_after(refused)
     assert {overload.retry_after(f"z9hG4bK{n}") for n in range(100)} == set(range(3, 11))
+
+
+def test_while_closed_nothing_is_let_in_and_each_refusal_is_told() -> None:
+    """The memory for events is nearly used up: what is left is for the calls in progress."""
+    told: list[Event] = []
+    overload = Overload(Limits(), told.append)
+    overload.closed = "memory"
+    idle = Load(0.0, 0.0, 0.0, 0.0, 0.0)
+    for step in range(1, 100):
+        overload.sample(idle, step / 10)
+        assert not overload.admit(str(step), "", step / 10)
+    overload.closed = ""
+    for step in range(100, 200):
+        overload.sample(idle, step / 10)
+    assert overload.admit("x", "", 20.0)
+    assert not overload.shedding
+    assert sum(event.count for event in told if isinstance(event, CallsShed)) == 99
+    assert [event.cause for event in told if isinstance(event, OverloadBegan)] == ["memory"]

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from events.fold import LiveState
 from events.projection import Projection
 from events.types import (
+    DiskEnough,
+    DiskLow,
     Event,
+    JournalWaited,
     Recorded,
     TrunkDown,
     TrunkRegistered,
@@ -99,6 +102,38 @@ def test_a_restart_does_not_forget_that_it_is_down() -> None:
     state = live(records)
     assert state.trunks["op"].down_since == 1030.0
     assert state.trunks["op"].targets_down == {A: 1020.0}
+
+
+def test_a_disk_that_was_full_and_one_that_gets_full() -> None:
+    low = DiskLow(folder="recordings", free_bytes=5 << 20, total_bytes=1 << 30, limit_bytes=1 << 29)
+    records = log(
+        JournalWaited(since=900.0, lasted=110.0, lost=2, why="No space left on device"),
+        low,
+        low,
+        DiskEnough(folder="recordings", free_bytes=1 << 30, low_for=20.0),
+    )
+    waited, disk = incidents(records).values()
+    assert (waited["at"], waited["ended_at"], waited["lasted"]) == (900.0, 1010.0, 110.0)
+    assert waited["what"] == "events waited in memory, 2 were lost: No space left on device"
+    assert (disk["subject"], disk["at"], disk["ended_at"]) == ("recordings", 1020.0, 1040.0)
+    assert live(records[:3]).open_incidents[("disk_low", "recordings")].since == 1020.0
+    assert live(records).open_incidents == {}
+    assert len(live(records).incidents) == 3
+
+    exporter = Exporter(LiveState())
+    exporter.feed(records)
+    text = exporter.render(2000.0, 77).decode()
+    assert "callwright_journal_waiting_bytes 77.0" in text
+    assert "callwright_journal_waited_seconds_total 110.0" in text
+    assert "callwright_journal_lost_events_total 2.0" in text
+
+
+def test_a_trunk_named_as_a_folder_closes_no_fault_of_a_disk() -> None:
+    low = DiskLow(folder="journal", free_bytes=1, total_bytes=9, limit_bytes=5)
+    records = log(low, TrunkRemoved(trunk="journal"), TrunkStarted(trunk="journal", targets=[A], registers=False))
+    (row,) = incidents(records).values()
+    assert "ended_at" not in row
+    assert len(live(records).open_incidents) == 1
 
 
 def test_metrics_of_trunks() -> None:

@@ -31,11 +31,16 @@ CALL = CallId("01jd3k5t9-7zq40x2m")
 TOKEN = "correct horse"
 
 
+def health(waiting_bytes: int = 0, waiting_since: float | None = None, *, closed: bool = False) -> dict[str, Any]:
+    journal = {"waiting_bytes": waiting_bytes, "waiting_since": waiting_since, "closed": closed, "lost": 0, "why": ""}
+    return {"journal": journal}
+
+
 class FakeControl:
     """Answers with what it is given; keeps what it was asked."""
 
     def __init__(self, answer: Any = None) -> None:
-        self.answer = answer
+        self.answer = health() if answer is None else answer
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     async def ask(self, do: str, **fields: Any) -> Any:
@@ -130,9 +135,22 @@ def test_health_needs_nothing_and_readiness_needs_the_log_and_control(feed: Feed
     assert request(feed, "GET", "/healthz").text == "ok\n"
     assert request(feed, "GET", "/readyz").status_code == 503
     read_all(feed)
-    assert request(feed, "GET", "/readyz").json() == {"log": True, "control": True}
+    assert request(feed, "GET", "/readyz").json() == {"log": True, "control": True, "journal": True}
     away = request(feed, "GET", "/readyz", control=FakeControl(ControlAway()))
-    assert (away.status_code, away.json()) == (503, {"log": True, "control": False})
+    assert (away.status_code, away.json()) == (503, {"log": True, "control": False, "journal": False})
+    assert "journal_waiting_bytes 0.0" in request(feed, "GET", "/metrics").text
+    assert "journal_waiting_bytes 0" not in request(feed, "GET", "/metrics", control=FakeControl(ControlAway())).text
+
+
+def test_a_disk_that_takes_no_events_is_told_and_turns_nobody_away_before_memory_ends(feed: Feed) -> None:
+    read_all(feed)
+    waits = FakeControl(health(waiting_bytes=5000, waiting_since=100.0))
+    told = request(feed, "GET", "/readyz", control=waits)
+    assert (told.status_code, told.json()["journal"]) == (200, False)
+    assert "callwright_journal_waiting_bytes 5000.0\n" in request(feed, "GET", "/metrics", control=waits).text
+    assert "The disk takes no events" in request(feed, "GET", "/", control=waits).text
+    closed = FakeControl(health(waiting_bytes=5000, waiting_since=100.0, closed=True))
+    assert request(feed, "GET", "/readyz", control=closed).status_code == 503
 
 
 def test_api_shows_calls_queues_and_agents(feed: Feed) -> None:
