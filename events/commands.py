@@ -16,7 +16,7 @@ from events.journal import Tail
 from events.legs import legs_summary
 from events.rebuild import RebuildReport
 from events.rebuild import rebuild as rebuild_tables
-from events.segments import lines, segments
+from events.segments import SAVED, lines, segments
 from events.store import open_engine
 from events.story import clock_time, headline, safe, story
 from events.types import Recorded
@@ -102,7 +102,7 @@ def _from_journal(directory: Path, call: str) -> Iterator[Recorded]:
     needle = msgspec.json.encode(call)
     for _, path in segments(directory):
         for _, line in lines(path):
-            if needle in line and line.endswith(b"\n"):
+            if needle in line and line[0] != SAVED and line.endswith(b"\n"):
                 record = decode(line)
                 if getattr(record.event, "call", None) == call:
                     yield record

@@ -4,6 +4,10 @@
 which it survives the death of this process. A thread of the journal's own calls fdatasync every `sync_interval`
 seconds, so a power cut costs at most that much. One process writes (held by a lock file); any number read, by `read`
 or `Tail`, straight from the files.
+
+Besides events the writer may `save` what it must know to go on after its own death, in the same write: so what is
+saved and what is told agree at every moment. Such lines begin with SAVED and have no number; other readers pass them
+over. Only the last one of each key counts; an empty one says that there is nothing any more.
 """
 
 import asyncio
@@ -15,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from events.codec import BadEvent, BadLine, clean, decode, encode
-from events.segments import MAX_LINE, Recovery, find, recover, segment_path, segments
+from events.segments import MAX_LINE, SAVED, Recovery, find, recover, segment_path, segments
 from events.syncing import Syncer
 from events.types import Event, Recorded
 from kernel.clock import Clock
@@ -26,6 +30,8 @@ MAX_BUFFER = 64 << 20
 _NEWLINE = 10
 
 Subscriber = Callable[[Recorded], None]
+Saved = Callable[[str, bytes], None]
+"""(key, what was saved; b"" for nothing any more)."""
 
 
 class JournalFull(Exception):
@@ -119,9 +125,17 @@ class Journal:
         self._pending.append(record)
         return record
 
+    def save(self, key: str, state: bytes) -> None:
+        """Keep `state` for a successor of this process; it leaves with the next commit, behind the events before it.
+
+        key: without space or newline. state: JSON without a newline; b"" takes it back. While MAX_BUFFER waits for the
+        disk nothing is kept: it would be out of date when the disk has room."""
+        if len(self._buffer) <= MAX_BUFFER and len(state) < MAX_LINE - 1000:
+            self._buffer += b"%c%b %b\n" % (SAVED, key.encode(), state)
+
     def commit(self) -> None:
         """Write all that was appended. Raises JournalFull, or what a subscriber raised (the write is done then)."""
-        if not self._pending:
+        if not self._buffer:
             return
         try:
             if self._fd < 0 or (self._size >= self._segment_bytes and not self._partial):
@@ -130,6 +144,8 @@ class Journal:
         except OSError as error:
             raise JournalFull(f"{self.directory}: {error.strerror or error}") from error
         records, self._pending = self._pending, []
+        if not records:
+            return
         self._committed = records[-1].seq
         if self._subscribers:
             self._outbox.extend(records)
@@ -236,8 +252,10 @@ class Tail:
     It stands after a line, never within one: a half-written line is read again at the next poll, so that a writer
     that died in it and cut it off does no harm."""
 
-    def __init__(self, directory: Path, after: int = 0) -> None:
+    def __init__(self, directory: Path, after: int = 0, saved: Saved | None = None) -> None:
+        """saved: gets each saved line, those from shortly before `after` too."""
         self.directory = directory
+        self._saved = saved
         self.seq = after
         """Of the last record returned (or skipped)."""
         self._fd = -1
@@ -294,6 +312,12 @@ class Tail:
         end = chunk.rfind(b"\n") + 1
         records: list[Recorded] = []
         for line in chunk[:end].split(b"\n")[:-1]:
+            if line[:1] == b"~":
+                self._offset += len(line) + 1
+                if self._saved is not None:
+                    key, _, state = line[1:].partition(b" ")
+                    self._saved(key.decode(), state)
+                continue
             try:
                 record = decode(line)
             except BadLine as error:
@@ -322,9 +346,9 @@ class Tail:
             self._fd = -1
 
 
-def read(directory: Path, after: int = 0) -> Iterator[Recorded]:
-    """All whole records after `after` that are there now. Raises JournalDamaged."""
-    tail = Tail(directory, after)
+def read(directory: Path, after: int = 0, saved: Saved | None = None) -> Iterator[Recorded]:
+    """All whole records after `after` that are there now; what was saved goes to `saved`. Raises JournalDamaged."""
+    tail = Tail(directory, after, saved)
     try:
         while records := tail.poll():
             yield from records

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from events.codec import BadLine, decode, head
 
+SAVED = ord("~")
+"""First byte of a line that is no event: see journal.py."""
 MAX_LINE = 1 << 20
 """Longest line, in bytes. `Journal.append` refuses more, so one read of this size always meets a newline."""
 _DOUBTED = 8 << 20
@@ -68,6 +70,8 @@ def find(fd: int, first: int, seq: int) -> tuple[int, int]:
         middle = (low + high) // 2
         chunk = os.pread(fd, MAX_LINE * 2, middle)
         begin = chunk.find(b"\n") + 1
+        while begin and chunk[begin : begin + 1] == b"~":
+            begin = chunk.find(b"\n", begin) + 1
         end = chunk.find(b"\n", begin) + 1
         if not begin or not end:
             high = middle
@@ -111,6 +115,9 @@ def _scan(path: Path, seq: int, at: float) -> tuple[int, float, int]:
     good = 0
     doubted = path.stat().st_size - _DOUBTED
     for offset, line in lines(path):
+        if line[0] == SAVED and line.endswith(b"\n"):
+            good = offset + len(line)
+            continue
         try:
             number, when = head(line)
             if offset >= doubted:
@@ -124,13 +131,22 @@ def _scan(path: Path, seq: int, at: float) -> tuple[int, float, int]:
 
 
 def _last(path: Path) -> tuple[int, float]:
-    """seq and at of the last line; (-1, 0.0) when it is not whole."""
+    """seq and at of the last event; (-1, 0.0) when the last line is not whole, or no event is there."""
+    size = path.stat().st_size
+    window = MAX_LINE + 1
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - MAX_LINE - 1))
-        tail = file.read()
-    last = tail.rstrip(b"\n").rpartition(b"\n")[2]
+        while True:
+            file.seek(max(0, size - window))
+            tail = file.read()
+            if not tail.endswith(b"\n"):
+                return -1, 0.0
+            whole = tail.split(b"\n")[0 if window >= size else 1 : -1]
+            last = next((line for line in reversed(whole) if line[:1] != b"~"), b"")
+            if last or window >= size:
+                break
+            window *= 4
     try:
-        return head(last) if tail.endswith(b"\n") else (-1, 0.0)
+        return head(last)
     except BadLine:
         return -1, 0.0
 
