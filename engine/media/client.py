@@ -6,11 +6,23 @@ from typing import cast
 
 from engine.media import protocol
 from engine.media.plane import MediaEvent, PlaneError, PlayId, PortId, Remote
-from engine.media.protocol import Command, Frames, Hello, Loaded, Opened, ProtocolError, Refused, Reply, ToControl
+from engine.media.protocol import (
+    Command,
+    Frames,
+    Hello,
+    Loaded,
+    Opened,
+    ProtocolError,
+    Refused,
+    Reply,
+    ToControl,
+)
 
 COMMANDS_A_FRAME = 50
 """Of the longest commands too: a play of 64 clips by path."""
 Events = Callable[[MediaEvent], None]
+Soon = Callable[[Callable[[], None]], object]
+After = Callable[[Hello], int]
 
 
 class PlaneClient(asyncio.Protocol):
@@ -19,12 +31,17 @@ class PlaneClient(asyncio.Protocol):
     When the process is lost, whoever waits in open or load gets PlaneError, later commands do nothing, and `lost` is
     called once."""
 
-    def __init__(self, events: Events, lost: Callable[[], None] | None = None) -> None:
+    def __init__(self, events: Events, lost: Callable[[], None] | None, soon: Soon | None, after: After) -> None:
+        """Use `connect`."""
         self.hello: Hello
         """Set before `connect` returns: the media process's name, and the ports open from before."""
+        self.seen = 0
+        """Number of the latest event that `events` was given."""
         self._events = events
         self._lost = lost
         self._loop = asyncio.get_running_loop()
+        self._soon: Soon = soon or self._loop.call_soon
+        self._after = after
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
@@ -32,13 +49,13 @@ class PlaneClient(asyncio.Protocol):
         self._request = 0
         self._batch: list[Command] = []
 
-    @classmethod
-    async def connect_to(cls, path: str, *, events: Events, lost: Callable[[], None] | None = None) -> "PlaneClient":
-        """Raises OSError when nobody listens, PlaneError when it says no Hello."""
-        client = cls(events, lost)
-        await client._loop.create_unix_connection(lambda: client, path)
-        await client._greeting
-        return client
+    async def greet(self, path: str) -> None:
+        """See `connect`."""
+        await self._loop.create_unix_connection(lambda: self, path)
+        await self._greeting
+        self.seen = self._after(self.hello)
+        self._request += 1
+        await self._ask(protocol.Resume(self._request, self.seen))
 
     async def aclose(self) -> None:
         """Part from the media process; what is open there stays open."""
@@ -91,13 +108,17 @@ class PlaneClient(asyncio.Protocol):
     def close(self, port: PortId) -> None:
         self._send(protocol.Close(port))
 
+    def acknowledge(self) -> None:
+        """What follows from the events up to `seen` is written down."""
+        self._send(protocol.Seen(self.seen))
+
     def reset(self) -> None:
         """Close every port of the media process, those from before this connection too."""
         self._send(protocol.Reset())
 
     # --- the socket ---
 
-    async def _ask(self, command: protocol.Open | protocol.Load) -> Reply:
+    async def _ask(self, command: protocol.Open | protocol.Load | protocol.Resume) -> Reply:
         if self._transport is None:
             raise PlaneError("the media process is lost")
         future: asyncio.Future[Reply] = self._loop.create_future()
@@ -123,7 +144,7 @@ class PlaneClient(asyncio.Protocol):
         if self._transport is None:
             return
         if not self._batch:
-            self._loop.call_soon(self.flush)
+            self._soon(self.flush)
         self._batch.append(command)
 
     def flush(self) -> None:
@@ -158,6 +179,8 @@ class PlaneClient(asyncio.Protocol):
         for frame in frames:
             for reply in frame.replies:
                 self._replied(reply)
+            if frame.first:
+                self.seen = frame.first + len(frame.events) - 1
             for event in frame.events:
                 self._events(event)
 
@@ -174,6 +197,20 @@ class PlaneClient(asyncio.Protocol):
             self.close(reply.port)  # whoever asked for it was cancelled meanwhile
 
 
-async def connect(path: str, *, events: Events, lost: Callable[[], None] | None = None) -> PlaneClient:
-    """A plane in the media process that listens at `path`. `events` gets each MediaEvent, in order."""
-    return await PlaneClient.connect_to(path, events=events, lost=lost)
+async def connect(
+    path: str,
+    *,
+    events: Events,
+    lost: Callable[[], None] | None = None,
+    soon: Soon | None = None,
+    after: After = lambda _: 0,
+) -> PlaneClient:
+    """A plane in the media process that listens at `path`. `events` gets each MediaEvent, in order.
+
+    soon: calls `flush` when the commands of this turn of the loop may leave; None: at its end.
+    after: the number of the last event that the control process before this one has seen, of this instance of the
+    media process. When this returns, `events` was given all later ones that have happened already.
+    Raises OSError when nobody listens, PlaneError when it says no Hello."""
+    client = PlaneClient(events, lost, soon, after)
+    await client.greet(path)
+    return client

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engine.media import clips, wav
 from engine.media.core import MAX_CLIPS_A_PLAY, MAX_MEMBERS, Core, Far, Told
 from engine.media.plane import (
@@ -26,6 +28,7 @@ from engine.media.plane import (
     Remote,
     RtpTimeout,
 )
+from engine.media.protocol import PortState
 from engine.rtp.dtmf import DIGITS
 
 BIND_TRIES = 200
@@ -45,14 +48,18 @@ class LocalPlane:
         self._free = deque(port for port in ports if port % 2 == 0 and port + 1 in ports)
         self._recordings = recordings
         self._chance = chance
-        self._open: dict[int, int] = {}
+        self._states: dict[int, PortState] = {}
         self._clips: dict[str, tuple[int, float, float]] = {}
         self._paths: dict[int, str] = {}
         self._failed: list[MediaEvent] = []
 
-    def ports(self) -> dict[PortId, int]:
-        """Open ports and their RTP port numbers."""
-        return {PortId(port): number for port, number in self._open.items()}
+    def ports(self) -> list[PortId]:
+        """Open ports."""
+        return [PortId(port) for port in self._states]
+
+    def states(self) -> dict[PortId, PortState]:
+        """What each open port was told to do."""
+        return {PortId(port): state for port, state in self._states.items()}
 
     def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
         """As plane.Plane.open. Raises PlaneError."""
@@ -74,7 +81,7 @@ class LocalPlane:
                 socket.close(descriptor)
             self._free.append(number)
             raise PlaneError(str(error)) from error
-        self._open[port] = number
+        self._states[port] = PortState(number)
         return PortId(port), number
 
     def load(self, paths: Sequence[str]) -> dict[str, float]:
@@ -119,6 +126,7 @@ class LocalPlane:
             srtp=remote.srtp,
         )
         self._core.connect(port, far)
+        self._note(port, remote=msgspec.structs.replace(remote, srtp=None))
 
     def play(self, port: PortId, play: PlayId, clips: Sequence[str], *, loop: bool, barge_in: bool) -> None:
         """Clips that cannot be loaded: PlayDone at once, not finished, and PlaneError raised to say why."""
@@ -130,12 +138,17 @@ class LocalPlane:
             self._core.play(port, play, [], False, False, True)
             raise
         self._core.play(port, play, numbers, loop, barge_in)
+        self._note(port, looping=loop)
 
     def stop(self, port: PortId) -> None:
         self._core.stop(port)
+        self._note(port, looping=False)
 
     def bridge(self, a: PortId, b: PortId) -> None:
         self._core.bridge(a, b)
+        for one, other in ((a, b), (b, a)):
+            self._part(one)
+            self._note(one, partner=other)
 
     def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
         """Raises PlaneError for too many, for one given twice, and when somebody hears who is not there."""
@@ -145,9 +158,12 @@ class LocalPlane:
         if any(port not in place for heard in hears for port in heard):
             raise PlaneError("one cannot hear who is not in the conference")
         self._core.mix(ports, [sum(1 << place[port] for port in set(heard)) for heard in hears])
+        for port in ports:
+            self._part(port)
 
     def unbridge(self, a: PortId) -> None:
         self._core.unbridge(a)
+        self._part(a)
 
     def record(self, left: PortId, right: PortId, path: str) -> None:
         """A file that cannot be made: RecordingDone with 0 seconds and 1 lost frame, and PlaneError raised."""
@@ -157,6 +173,7 @@ class LocalPlane:
             self._failed.append(RecordingDone(left, path, 0.0, 1))
             raise PlaneError(str(error)) from error
         self._paths[token] = path
+        self._note(left, recording=path)
 
     def stop_recording(self, left: PortId) -> None:
         self._core.stop_recording(left)
@@ -171,7 +188,7 @@ class LocalPlane:
         self._core.close(port)
 
     def close_all(self) -> None:
-        for port in self._open:
+        for port in self._states:
             self._core.close(port)
 
     def flush(self) -> None:
@@ -193,10 +210,23 @@ class LocalPlane:
             case Told.RTP_TIMEOUT:
                 return RtpTimeout(port, x)
             case Told.RECORDING_DONE:
+                self._note(port, recording="")
                 return RecordingDone(port, self._paths.pop(a), x, b)
             case _:
-                self._free.append(self._open.pop(number))
+                self._part(port)
+                self._free.append(self._states.pop(number).rtp_port)
                 return PortClosed(port, PortStats(**a))
+
+    def _note(self, port: int, **changed: Any) -> None:
+        if (state := self._states.get(port)) is not None:
+            self._states[port] = msgspec.structs.replace(state, **changed)
+
+    def _part(self, port: int) -> None:
+        """It is bridged to nobody any more, and nobody to it."""
+        state = self._states.get(port)
+        if state is not None and state.partner:
+            self._note(state.partner, partner=PortId(0))
+            self._note(port, partner=PortId(0))
 
     def health(self) -> Health:
         return Health(PortId(0), **self._core.health(), cpu_seconds=time.process_time())

@@ -1,6 +1,8 @@
 """Commands to a media process and what it says back: msgpack batches with a length before each.
 
-A frame is 4 octets (big-endian length) and a msgpack array of messages. First comes Hello from the media process.
+A frame is 4 octets (big-endian length) and a msgpack array of messages. First comes Hello from the media process, then
+Resume from control. Events other than Health are numbered; the media process keeps each until control has Seen it, so
+that a control process that dies with events in its hands loses none of them for the one after it.
 """
 
 from collections.abc import Sequence
@@ -94,17 +96,63 @@ class Reset(Message, frozen=True):
     """Close all ports. PortClosed follows for each."""
 
 
+class Resume(Message, frozen=True):
+    """Said first by control: give the events after this number (again). Resumed follows them."""
+
+    request: int
+    after: int
+
+
+class Seen(Message, frozen=True):
+    """What follows from the events up to this number is written down: they may be forgotten."""
+
+    number: int
+
+
 Command = (
-    Open | Load | Connect | Play | Stop | Bridge | Mix | Unbridge | Record | StopRecording | SendDtmf | Close | Reset
+    Resume
+    | Seen
+    | Open
+    | Load
+    | Connect
+    | Play
+    | Stop
+    | Bridge
+    | Mix
+    | Unbridge
+    | Record
+    | StopRecording
+    | SendDtmf
+    | Close
+    | Reset
 )
+
+
+class PortState(Message, frozen=True):
+    """What an open port does."""
+
+    rtp_port: int
+    remote: Remote | None = None
+    """Its far end, without keys."""
+    partner: PortId = PortId(0)
+    """Whom it is bridged to; 0: nobody."""
+    recording: str = ""
+    """Path, when it is the left one of a recording."""
+    looping: bool = False
+    """Music plays."""
 
 
 class Hello(Message, frozen=True):
     """Said first on each connection: who this is, and what is open from before."""
 
     name: str
-    ports: dict[PortId, int]
-    """Port id -> RTP port number."""
+    instance: str
+    """Of this very process: numbers of events begin anew with another."""
+    ports: dict[PortId, PortState]
+
+
+class Resumed(Message, frozen=True):
+    request: int
 
 
 class Opened(Message, frozen=True):
@@ -123,7 +171,7 @@ class Refused(Message, frozen=True):
     reason: str
 
 
-Reply = Hello | Opened | Loaded | Refused
+Reply = Hello | Resumed | Opened | Loaded | Refused
 Event = Dtmf | PlayDone | RtpTimeout | RecordingDone | PortClosed | Health
 
 
@@ -132,6 +180,8 @@ class ToControl(msgspec.Struct, frozen=True, array_like=True):
 
     replies: list[Reply]
     events: list[Event]
+    first: int = 0
+    """Number of the first event; 0 for events without number."""
 
 
 class ProtocolError(ValueError):

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -23,12 +24,23 @@ from pathlib import Path
 from engine.media import protocol
 from engine.media.core import native_core
 from engine.media.local import LocalPlane
-from engine.media.plane import Health, MediaEvent, PlaneError, PortClosed
-from engine.media.protocol import Command, Frames, Hello, Loaded, Opened, ProtocolError, Refused, Reply, ToControl
+from engine.media.plane import MediaEvent, PlaneError, PortClosed
+from engine.media.protocol import (
+    Command,
+    Frames,
+    Hello,
+    Loaded,
+    Opened,
+    ProtocolError,
+    Refused,
+    Reply,
+    Resumed,
+    ToControl,
+)
 
 HEALTH_INTERVAL = 5.0
 KEPT_EVENTS = 10_000
-"""Events that wait for a control process; the oldest go first."""
+"""Events that no control process has Seen yet; the oldest go first."""
 MAX_UNSENT = 8 << 20
 """Octets that a control process may leave unread before it is let go."""
 CLOSING_TIME = 5.0
@@ -42,17 +54,19 @@ class Service:
     def __init__(self, plane: LocalPlane, name: str) -> None:
         self._plane = plane
         self._name = name
+        self._instance = secrets.token_hex(8)
         self._control: Session | None = None
-        self._kept: deque[MediaEvent] = deque(maxlen=KEPT_EVENTS)
+        self._listens = False  # it has said Resume
+        self._unseen: deque[tuple[int, MediaEvent]] = deque(maxlen=KEPT_EVENTS)
+        self._number = 0
         self.idle = asyncio.Event()
 
     def connected(self, session: "Session") -> None:
         if self._control is not None:
             self._control.drop("another control process came")
         self._control = session
-        session.send([Hello(self._name, self._plane.ports())], [])
-        kept, self._kept = list(self._kept), deque(maxlen=KEPT_EVENTS)
-        session.send([], kept)
+        self._listens = False
+        session.send([Hello(self._name, self._instance, self._plane.states())])
 
     def disconnected(self, session: "Session") -> None:
         if self._control is session:
@@ -72,12 +86,18 @@ class Service:
             if reply is not None:
                 replies.append(reply)
         self._plane.flush()
-        session.send(replies, [])
+        session.send(replies)
         self.pump()
 
     def _obey(self, command: Command) -> Reply | None:  # noqa: C901, PLR0912 - one line for each command
         plane = self._plane
         match command:
+            case protocol.Resume(request, after):
+                self._resume(after)
+                return Resumed(request)
+            case protocol.Seen(number):
+                while self._unseen and self._unseen[0][0] <= number:
+                    self._unseen.popleft()
             case protocol.Open(request, host, rtp_timeout):
                 return Opened(request, *plane.open(host, rtp_timeout=rtp_timeout))
             case protocol.Load(request, clips):
@@ -114,14 +134,21 @@ class Service:
         self._give(events)
 
     def report(self) -> None:
-        if self._control is not None:
-            self._give([self._plane.health()])
+        if self._control is not None and self._listens:
+            self._control.tell([self._plane.health()], 0)
+
+    def _resume(self, after: int) -> None:
+        self._listens = True
+        again = [(number, event) for number, event in self._unseen if number > after]
+        if again and self._control is not None:
+            self._control.tell([event for _, event in again], again[0][0])
 
     def _give(self, events: list[MediaEvent]) -> None:
-        if self._control is None:
-            self._kept.extend(event for event in events if not isinstance(event, Health))
-        else:
-            self._control.send([], events)
+        first = self._number + 1
+        self._number += len(events)
+        self._unseen.extend(enumerate(events, first))
+        if self._control is not None and self._listens:
+            self._control.tell(events, first)
 
     async def close(self) -> None:
         """Close all ports; returns when their recordings are on the disk, at the latest after CLOSING_TIME."""
@@ -162,10 +189,15 @@ class Session(asyncio.Protocol):
         for batch in batches:
             self._service.obey(self, batch)
 
-    def send(self, replies: list[Reply], events: list[MediaEvent]) -> None:
-        for at in range(0, max(len(events), len(replies)), EVENTS_A_FRAME):
-            part = slice(at, at + EVENTS_A_FRAME)
-            self._write(protocol.encode(ToControl(replies[part], events[part])))  # type: ignore[arg-type]
+    def send(self, replies: list[Reply]) -> None:
+        for at in range(0, len(replies), EVENTS_A_FRAME):
+            self._write(protocol.encode(ToControl(replies[at : at + EVENTS_A_FRAME], [])))
+
+    def tell(self, events: list[MediaEvent], first: int) -> None:
+        """first: number of the first of them; 0: they have none."""
+        for at in range(0, len(events), EVENTS_A_FRAME):
+            number = first + at if first else 0
+            self._write(protocol.encode(ToControl([], events[at : at + EVENTS_A_FRAME], number)))  # type: ignore[arg-type]
 
     def _write(self, frame: bytes) -> None:
         if self._transport is None:

@@ -21,10 +21,12 @@ from engine.media.plane import (
     PlayId,
     PortClosed,
     PortId,
+    PortStats,
     RecordingDone,
     Remote,
     RtpTimeout,
 )
+from engine.media.protocol import PortState
 from engine.media.wav import repair_all
 from engine.rtp.packet import Packet, encode, parse
 from tests.unit.media.rig import tone_wav
@@ -175,6 +177,67 @@ def test_audio_goes_on_without_control_and_a_new_one_finds_it(tmp_path: Path) ->
             to_b.close()
             await newest.aclose()
             assert process.returncode is None
+
+    limited(main)
+
+
+def test_events_are_kept_until_they_were_seen(tmp_path: Path) -> None:
+    """Control dies with events in its hands: the next one gets them again, and nothing that was written down."""
+
+    async def main() -> None:
+        async with media(tmp_path, "34800-34899") as (_, path):
+            first = Control()
+            client = await first.join(path)
+            (a, _), (b, _) = await client.open("127.0.0.1"), await client.open("127.0.0.1")
+            client.close(a)
+            assert (await first.event(PortClosed)).port == a
+            client.acknowledge()
+            client.close(b)
+            assert (await first.event(PortClosed)).port == b
+            await client.aclose()
+            second = Control()
+            again = await second.join(path)
+            assert [second.told.get_nowait() for _ in range(second.told.qsize())] == [PortClosed(b, PortStats())]
+            assert again.seen == 2
+            await again.aclose()
+            third = Control()
+            client = await connect(str(path), events=third.told.put_nowait, after=lambda _: 2)
+            assert (third.told.qsize(), client.seen, client.hello.ports) == (0, 2, {})
+            await client.aclose()
+
+    limited(main)
+
+
+def test_a_new_control_is_told_what_each_port_does(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with media(tmp_path, "34900-34999") as (_, path):
+            first = Control()
+            client = await first.join(path)
+            ports = [await client.open("127.0.0.1") for _ in range(3)]
+            (a, at_a), (b, at_b), (c, at_c) = ports
+            _, transport, remote = await Far.open()
+            client.connect(a, remote)
+            client.bridge(a, b)
+            client.record(a, b, "call.wav")
+            client.play(c, PlayId(1), [clip(tmp_path)], loop=True, barge_in=False)
+            await client.load([])
+            await client.aclose()
+            again = await Control().join(path)
+            assert again.hello.ports == {
+                a: PortState(at_a, remote, partner=b, recording="call.wav"),
+                b: PortState(at_b, partner=a),
+                c: PortState(at_c, looping=True),
+            }
+            again.unbridge(b)
+            again.stop_recording(a)
+            again.stop(c)
+            await again.load([])
+            await again.aclose()
+            last = await Control().join(path)
+            assert last.hello.ports[b] == PortState(at_b)
+            assert not last.hello.ports[c].looping
+            transport.close()
+            await last.aclose()
 
     limited(main)
 
