@@ -16,9 +16,12 @@ message; the shell does what the returned values say.
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+import msgspec
+
 from engine.sip.machine import NEVER, STANDARD, Timers
 from engine.sip.matching import ClientKey, ServerKey
 from engine.sip.message import Request, Response
+from engine.sip.parse import parse
 
 REFRESH_EVERY: Final = 60.0
 """§13.3.1.1: a ringing UAS says so each minute, lest proxies give up."""
@@ -110,6 +113,35 @@ class _Unacknowledged:
         self.first = False
 
 
+class Unacknowledged(msgspec.Struct, array_like=True):
+    """A 2xx of ours without ACK, as it is saved."""
+
+    key: ServerKey
+    response: bytes
+    interval: float
+    next_at: float
+    end_at: float
+    answer_due: bool
+    first: bool
+
+
+class UsageState(msgspec.Struct, omit_defaults=True):
+    """An InviteUsage as it is saved. Times as on the clock of `now`."""
+
+    confirmed: bool = False
+    ended: bool = False
+    ending: bool = False
+    theirs: ServerKey | None = None
+    theirs_offers: bool = False
+    sent: ClientKey | None = None
+    sent_seq: int = 0
+    ack: tuple[int, bytes] | None = None
+    unacknowledged: list[Unacknowledged] = []
+    provisional: tuple[float, bytes] | None = None
+    """When it is to be repeated, and the response."""
+    retry_at: float | None = None
+
+
 class InviteUsage:
     """caller: we sent the first INVITE, and so own the Call-ID (§14.1)."""
 
@@ -142,6 +174,41 @@ class InviteUsage:
         self._unacknowledged: dict[int, _Unacknowledged] = {}  # by CSeq number
         self._refresh: SendAgain | None = None
         self._refresh_at = self._retry_at = NEVER
+
+    def state(self) -> UsageState:
+        """For `restore`."""
+        return UsageState(
+            confirmed=self._confirmed,
+            ended=self._ended,
+            ending=self._ending,
+            theirs=self._theirs,
+            theirs_offers=self._theirs_offers,
+            sent=self._sent,
+            sent_seq=self._sent_seq,
+            ack=self._ack,
+            unacknowledged=[
+                Unacknowledged(e.key, e.response.encode(), e.interval, e.next_at, e.end_at, e.answer_due, e.first)
+                for e in self._unacknowledged.values()
+            ],
+            provisional=None if self._refresh is None else (self._refresh_at, self._refresh.response.encode()),
+            retry_at=None if self._retry_at == NEVER else self._retry_at,
+        )
+
+    def restore(self, state: UsageState) -> None:
+        """Be what `state` was taken from. Raises ParseError when a message in it is none."""
+        self._confirmed, self._ended, self._ending = state.confirmed, state.ended, state.ending
+        self._theirs, self._theirs_offers = state.theirs, state.theirs_offers
+        self._sent, self._sent_seq, self._ack = state.sent, state.sent_seq, state.ack
+        for saved in state.unacknowledged:
+            response = _response(saved.response)
+            entry = _Unacknowledged(saved.key, response, 0.0, self._timers)
+            entry.interval, entry.next_at, entry.end_at = saved.interval, saved.next_at, saved.end_at
+            entry.answer_due, entry.first = saved.answer_due, saved.first
+            self._unacknowledged[response.cseq.number] = entry
+        if state.provisional is not None and state.theirs is not None:
+            self._refresh_at, data = state.provisional
+            self._refresh = SendAgain(state.theirs, _response(data))
+        self._retry_at = NEVER if state.retry_at is None else state.retry_at
 
     @property
     def ended(self) -> bool:
@@ -346,6 +413,12 @@ class InviteUsage:
             self._end()
             return Heard.GONE
         return Heard.REFUSED
+
+
+def _response(data: bytes) -> Response:
+    message = parse(data)
+    assert isinstance(message, Response)
+    return message
 
 
 def _glare_wait(caller: bool, chance: float) -> float:

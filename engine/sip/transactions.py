@@ -313,6 +313,38 @@ class TransactionLayer:
         elif state == invite_client.State.PROCEEDING:
             self._send_cancel(client, now)
 
+    # After the death of the process that began a transaction
+
+    def pending(self, key: ClientKey) -> bytes:
+        """Our request that has no final response yet, Via and all; b"" when there is none such."""
+        client = self._clients.get(key)
+        if client is None or (key[1] == "INVITE" and client.request is None):
+            return b""
+        return client.data
+
+    def adopt_request(self, request: Request, flow: Flow, now: float) -> ClientKey:
+        """See through a request that an earlier process sent: it goes out again as it was, as a retransmission would.
+
+        The request has its Via. An INVITE's provisional response comes again with that (§17.2.1)."""
+        return self._open_client((request.via.branch, request.method), request, flow, request.encode(), now).key
+
+    def adopt_invite(self, key: ServerKey, invite: Request, flow: Flow, now: float, *, last: Response | None) -> None:
+        """Go on with an INVITE that an earlier process received by `flow`. last: the response that it gave, None for
+        100 or nothing. A 2xx is not sent again by this (RFC 6026); a failure response is never given."""
+        machine = InviteServer(now, flow.reliable, self._timers)
+        server = self._servers[key] = ServerRecord(key, machine, reply_flow(invite.via, flow))
+        server.request = invite
+        self._is_merged(server, invite)
+        self._schedule(server)
+        if last is None:
+            return
+        machine.feed(said("INVITE", last.status), now)
+        if last.status < 200:
+            server.to, server.data = last.headers.get("To"), last.encode()
+        else:
+            server.request = None
+        self._settle(server)
+
     def flow_failed(self, flow: Flow, now: float) -> None:
         """The transport could not send on this flow, or its connection is gone: requests on it fail."""
         if flow.reliable:
