@@ -3,8 +3,8 @@ callers' calls; what comes of them may be an attended transfer, for which see en
 
 from acd.destinations import ToAgent, ToQueue
 from acd.direct import Ring, order_for
+from acd.parts import Part, Talk
 from acd.service import AcdService
-from acd.talks import Part, Talk
 from engine.call import Call, Leg
 from events.types import AgentState, ConnectedVia
 from kernel.ids import AgentName

@@ -16,6 +16,7 @@ from acd import facts
 from acd.agents import Command, In
 from acd.destinations import Destinations
 from acd.direct import Direct
+from acd.parts import Choice, Onward, Part
 from acd.roster import SOFTPHONE, CommandResult, Roster
 from acd.routing.model import (
     Admit,
@@ -35,7 +36,7 @@ from acd.routing.model import (
     Withdraw,
 )
 from acd.routing.router import Router
-from acd.talks import Onward, Part, Talks
+from acd.talks import Talks
 from acd.visit import QueueOutcome, QueueResult, Ringing, Visit, order
 from engine.call import Call, Dialled, DialOutcome
 from events.types import (
@@ -153,9 +154,10 @@ class AcdService:
         (then `decide`). to: see Destinations.find. Returns why not, "" when it is begun."""
         return self.talks.ask(AgentName(agent), to, TransferKind.ATTENDED if consult else TransferKind.BLIND)
 
-    def decide(self, agent: str, *, complete: bool) -> str:
-        """Complete a consultation, or take the caller back. Returns why not, "" when done."""
-        return self.talks.decide(AgentName(agent), complete=complete)
+    def decide(self, agent: str, what: Choice) -> str:
+        """How an agent's consultation goes on: hand the caller over, take him back, or talk all three. Returns why
+        not, "" when done."""
+        return self.talks.decide(AgentName(agent), what)
 
     def phone_registered(self, aor: str) -> None:
         """A phone registered or refreshed (both: a refresh proves a phone alive that did not answer its INVITE)."""

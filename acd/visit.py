@@ -5,8 +5,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 
+from acd.parts import Talk
 from acd.routing.model import AgentProfile, Queue, Waiting
-from acd.talks import Talk
 from engine.call import Call, Dial
 from kernel.ids import AgentName, OfferId
 

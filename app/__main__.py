@@ -203,14 +203,20 @@ def consult(name: str, to: str, site: SITE = HERE) -> None:
 
 @agent.command()
 def complete(name: str, site: SITE = HERE) -> None:
-    """The consulted agent takes the caller."""
+    """The consulted agent takes the caller. From the phone: *1 in the talk."""
     _agent_command(site, name, "complete")
 
 
 @agent.command("return")
 def take_back(name: str, site: SITE = HERE) -> None:
-    """The agent takes the caller back from music or consultation."""
+    """The agent takes the caller back from music, consultation or conference. From the phone: *2 in the talk."""
     _agent_command(site, name, "return")
+
+
+@agent.command()
+def conference(name: str, site: SITE = HERE) -> None:
+    """The agent, the one consulted and the caller talk together. From the phone: *3 in the talk."""
+    _agent_command(site, name, "conference")
 
 
 @sip.command()

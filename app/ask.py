@@ -15,8 +15,8 @@ def show_status(site: Path, out: TextIO) -> int:
 
 
 def agent_command(site: Path, agent: str, command: str, reason: str, out: TextIO, to: str = "") -> int:
-    """command: login, logout, ready, not_ready; transfer or consult `to` somebody, complete, return. Exit status as
-    above."""
+    """command: login, logout, ready, not_ready; transfer or consult `to` somebody, complete, return,
+    conference. Exit status as above."""
     fields = {"agent": agent, "command": command, "reason": reason, "via": "cli", "to": to}
 
     def done(state: Any) -> None:

@@ -17,6 +17,7 @@ from acd.destinations import ToAgent, ToQueue
 from acd.feature_codes import FeatureCodes
 from acd.service import AcdService
 from app import protection, staffing, trunking
+from app.agent_commands import agent_commands
 from app.control_socket import ControlServer, Refused
 from app.medias import Medias
 from app.memory import resident_bytes
@@ -67,13 +68,6 @@ from kernel.ids import Ids
 log = structlog.get_logger()
 
 FEATURE_PREFIX = "*"
-HAND_OVER = {
-    "transfer": "the caller is being transferred",
-    "consult": "the phone rings",
-    "complete": "the caller is handed over",
-    "return": "the caller is back",
-}
-"""Commands that move an agent's caller, and what is said when it is begun."""
 REPORT_EVERY = 5.0
 """Seconds between two reports of SIP counts and of our own health."""
 IDLE_WITHIN = 7200.0
@@ -144,7 +138,7 @@ class Control:
             {
                 "status": self._status,
                 "health": self._health,
-                "agent": self._agent,
+                "agent": agent_commands(self._acd),
                 "blocked": self._blocked,
                 "unblock": self._unblock,
                 "sip_trace": self._sip.answer,
@@ -296,28 +290,6 @@ class Control:
 
     async def _health(self, _: Mapping[str, Any]) -> Any:
         return {"journal": self._writing.health}
-
-    async def _agent(self, request: Mapping[str, Any]) -> Any:
-        if str(request["command"]) in HAND_OVER:
-            return self._hand_over(str(request["agent"]), str(request["command"]), str(request.get("to", "")))
-        try:
-            result = self._acd.agent_command(
-                str(request["agent"]), str(request["command"]), str(request.get("reason", "")), str(request["via"])
-            )
-        except ValueError as error:
-            raise Refused(str(error)) from error
-        if not result.ok:
-            raise Refused(result.text)
-        return result.text
-
-    def _hand_over(self, agent: str, command: str, to: str) -> str:
-        if command in ("transfer", "consult"):
-            refusal = self._acd.transfer(agent, to, consult=command == "consult")
-        else:
-            refusal = self._acd.decide(agent, complete=command == "complete")
-        if refusal:
-            raise Refused(refusal)
-        return HAND_OVER[command]
 
     async def _blocked(self, _: Mapping[str, Any]) -> Any:
         return [list(block) for block in self._gate.blocked(self._clock.monotonic())]

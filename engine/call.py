@@ -7,7 +7,7 @@ Everything else that can happen is a value. Prompts and music are named by clip:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -120,6 +120,14 @@ class JoinEnd:
     """Who hung up; None: `until` was done."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConferenceEnd:
+    talked: float
+    """Seconds."""
+    left: "Leg | None"
+    """Who hung up first; None: `until` was done."""
+
+
 class Leg(Protocol):
     """One dialog and one media port: an agent's phone on the line."""
 
@@ -198,9 +206,26 @@ class Call(Protocol):
     def ask_transfer(self, target: str, kind: TransferKind) -> bool:
         """End the present bridge with a Transfer, as a REFER of the agent's phone would. False: there is none."""
 
-    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+    async def join(
+        self, agent: Leg, other: Leg, until: asyncio.Future[None], keys: Callable[[str], None] = lambda key: None
+    ) -> JoinEnd:
         """Let two dialled legs of this call talk to each other, while the caller hears music, until one hangs up or
-        `until` is done. Neither is hung up by this."""
+        `until` is done. Neither is hung up by this. keys: gets each key that `agent` presses."""
+
+    async def confer(
+        self,
+        legs: Sequence[Leg],
+        until: asyncio.Future[None],
+        *,
+        record: bool,
+        keys: Callable[[str], None] = lambda key: None,
+    ) -> ConferenceEnd:
+        """Caller and legs all hear each other, until one of the legs hangs up or `until` is done (values) or the
+        caller hangs up (cancelled). No leg is hung up by this; those that are left hear each other on, until they are
+        bridged. Counts as a bridge: `last_bridge` tells of it, too.
+
+        With record, one stereo WAV: caller left, all others right. keys: gets each key that the first leg presses;
+        no key is passed on to anybody. A party on hold neither hears nor is heard, the others go on."""
 
     async def hangup(self, reason: str = "bye") -> None:
         """End the call from our side. Cancels the task that calls it."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from engine.bridge import Bridge, join
-from engine.call import BridgeEnd, Collected, Dial, Dialled, JoinEnd, Leg, Played, Why
+from engine.call import BridgeEnd, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
+from engine.conference import Conference
 from engine.keypad import Keypad
 from engine.leg import LegListener, SipLeg
 from engine.media.plane import PlaneError, PlayDone, RecordingDone
@@ -60,6 +61,8 @@ class LiveCall(LegListener):
         self._phones: list[SipLeg] = []
         self._legs = 1
         self._bridge: Bridge | None = None
+        self._conference: Conference | None = None
+        self._codes: tuple[SipLeg, Callable[[str], None]] | None = None  # whose keys are for the application, and it
         self._parted: asyncio.Future[None] | None = None  # done when the bridge is ended by more than its leg's end
         self._bridged = False
         self._last_bridge: BridgeEnd | None = None
@@ -188,10 +191,39 @@ class LiveCall(LegListener):
             if self._waiting is not leg:
                 leg.hangup("bridge_end")
 
-    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+    async def join(
+        self, agent: Leg, other: Leg, until: asyncio.Future[None], keys: Callable[[str], None] = lambda key: None
+    ) -> JoinEnd:
         assert isinstance(agent, SipLeg)
         assert isinstance(other, SipLeg)
-        return await join(agent, other, until, self._ua.clock.monotonic)
+        self._codes = (agent, keys)
+        try:
+            return await join(agent, other, until, self._ua.clock.monotonic)
+        finally:
+            self._codes = None
+
+    async def confer(
+        self,
+        legs: Sequence[Leg],
+        until: asyncio.Future[None],
+        *,
+        record: bool,
+        keys: Callable[[str], None] = lambda key: None,
+    ) -> ConferenceEnd:
+        others = [leg for leg in legs if isinstance(leg, SipLeg)]
+        conference = Conference(self._ua, self._id, self._leg, others)
+        self._player.silence()
+        await self.answer()
+        if all(leg.has_media for leg in others):
+            self._conference, self._codes, self._bridged = conference, (others[0], keys), True
+            conference.start()
+            if record:
+                self._recordings.start(self._leg, others[0])
+        try:
+            await conference.wait(until)
+        finally:
+            end = self._conferred(conference)
+        return ConferenceEnd(end.talked, conference.left)
 
     def ask_transfer(self, target: str, kind: TransferKind) -> bool:
         if self._bridge is None:
@@ -234,6 +266,21 @@ class LiveCall(LegListener):
             self._leg.plane.stop_recording(self._leg.port)
         if self._parted is not None and not self._parted.done():
             self._parted.set_result(None)
+
+    def _conferred(self, conference: Conference) -> BridgeEnd:
+        """The conference is over; as a bridge, it has told of itself in the log if it began."""
+        by = EndedBy.SYSTEM
+        if self._ended is not None:
+            by = self._ended[0]
+        elif conference.left is not None:
+            by = conference.left.ended.result()
+        talked = conference.stop(by) if self._conference is conference else 0.0
+        self._conference = self._codes = None
+        self._last_bridge = BridgeEnd(by, talked, 0.0)
+        self._talked += talked
+        if self._recordings and self._leg.has_media:
+            self._leg.plane.stop_recording(self._leg.port)
+        return self._last_bridge
 
     def count_as(self, outcome: CallOutcome) -> None:
         """How the end of this call is to be counted, unless it fails."""
@@ -312,12 +359,14 @@ class LiveCall(LegListener):
         if leg.ended.done():
             return
         self._ua.emit(DigitPressed(call=self._id, leg=leg.id, digit=digit, via=via))
-        if self._bridge is not None:
+        if self._codes is not None and self._codes[0] is leg:
+            self._codes[1](digit)
+        elif self._bridge is not None:
             other = self._bridge.other(leg)
             # RFC 4733 events to one that takes them are relayed below us
             if other is not None and (via == "info" or not other.stream.dtmf):
                 other.send_key(digit)
-        elif leg is self._leg:
+        elif leg is self._leg and self._conference is None:
             self._keypad.press(digit)
             if via == "info":
                 self._player.barge()
@@ -333,6 +382,8 @@ class LiveCall(LegListener):
     def leg_hold(self, leg: SipLeg, *, held: bool) -> None:
         if self._bridge is not None:
             self._bridge.hold(leg, held=held)
+        elif self._conference is not None:
+            self._conference.arrange()
 
     def leg_rtp_timeout(self, leg: SipLeg, silent_for: float) -> None:
         """A peer that holds us may be silent; the plane begins to count anew when it resumes."""

@@ -75,6 +75,10 @@ def _queue(call: LiveCall, at: float) -> list[Event]:
         events.append(
             ev.OfferWithdrawn(call=call.id, queue=QueueName(""), agent=agent, offer=offer, rang=_rang(call, at))
         )
+    events += [
+        ev.AgentLeft(call=call.id, agent=agent, talked=at - since, ended_by=EndedBy.SYSTEM)
+        for agent, since in call.joined.items()
+    ]
     if call.queue is None:
         return events
     if call.state is CallState.TALKING and call.agent is not None:

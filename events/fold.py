@@ -324,6 +324,16 @@ def _released(s: LiveState, e: ev.CallReleased, at: float) -> None:
     _back_to_flow(s, e.call, at)
 
 
+def _joined(s: LiveState, e: ev.AgentJoined, at: float) -> None:
+    if call := s.calls.get(e.call):
+        call.joined[e.agent] = at
+
+
+def _left(s: LiveState, e: ev.AgentLeft, _at: float) -> None:
+    if call := s.calls.get(e.call):
+        call.joined.pop(e.agent, None)
+
+
 def _agent_changed(s: LiveState, e: ev.AgentStateChanged, at: float) -> None:
     s.agents[e.agent] = LiveAgent(e.state, at, e.reason, e.call)
 
@@ -489,6 +499,8 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.CallAbandoned: _abandoned,
         ev.CallFlowedOut: _flowed_out,
         ev.CallReleased: _released,
+        ev.AgentJoined: _joined,
+        ev.AgentLeft: _left,
         ev.AgentStateChanged: _agent_changed,
         ev.TrunkStarted: _trunk_started,
         ev.TrunkRemoved: _trunk_removed,

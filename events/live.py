@@ -66,6 +66,8 @@ class LiveCall:
     """The one that rings or was answered."""
     onward: tuple[AgentName, OfferId] | None = None
     """Another agent who is rung for the caller while `agent` has him, or had him last."""
+    joined: dict[AgentName, float] = field(default_factory=dict)
+    """Who talks with caller and `agent` -> since when."""
     talked: float = 0.0
     """In talks with agents that are over."""
     held: bool = False

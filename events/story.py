@@ -183,6 +183,8 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "CallFlowedOut": ("caller", "leaves {queue} after {waited:.1f} s: {why}"),
         "CallTransferred": ("{agent}", _transferred),
         "AgentConsulted": ("{agent}", "consults {with_agent} for {talked:.1f} s; the caller hears music"),
+        "AgentJoined": ("{agent}", "joins the talk, brought in by {by}"),
+        "AgentLeft": ("{agent}", "was with them for {talked:.1f} s; ended by {ended_by}"),
         "CallReleased": ("{agent}", "talked {talked:.1f} s, {held:.1f} s of it on hold; ended by {ended_by}"),
         "AgentStateChanged": ("{agent}", _agent_state),
     }

@@ -480,7 +480,7 @@ class CallTransferred(Event, frozen=True):
     """Name of the agent or queue, number of the flow."""
     result: TransferResult
     took: float
-    """Seconds since it was asked for: music, for the caller."""
+    """Seconds since it was asked for: music, for the caller, or a conference (AgentJoined)."""
 
 
 class AgentConsulted(Event, frozen=True):
@@ -491,6 +491,26 @@ class AgentConsulted(Event, frozen=True):
     agent: AgentName
     with_agent: AgentName
     talked: float
+
+
+class AgentJoined(Event, frozen=True):
+    """A third one hears, and is heard by, the caller and the agent who has him (CallConnected): a conference."""
+
+    call: CallId
+    agent: AgentName
+    by: AgentName
+    """Who brought him in."""
+
+
+class AgentLeft(Event, frozen=True):
+    """Exactly one for every AgentJoined: he is gone, or the others are; should he have the caller alone now,
+    CallConnected tells of it."""
+
+    call: CallId
+    agent: AgentName
+    talked: float
+    """Of all three. The talk of the agent who has the caller, by CallReleased, has these seconds too."""
+    ended_by: EndedBy
 
 
 class CallAbandoned(Event, frozen=True):

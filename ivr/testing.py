@@ -5,7 +5,7 @@ import wave
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from engine.call import BridgeEnd, Call, Collected, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
 from events.types import AttributeSet, EndedBy, Event, TransferKind
 from ivr.ports import QueueOutcome, QueueResult
 from ivr.prompts import PromptBook
@@ -179,9 +179,22 @@ class ScriptedCaller:
     def ask_transfer(self, target: str, kind: TransferKind) -> bool:
         return False
 
-    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
+    async def join(
+        self, agent: Leg, other: Leg, until: asyncio.Future[None], keys: Callable[[str], None] = lambda key: None
+    ) -> JoinEnd:
         await until
         return JoinEnd(0.0, None)
+
+    async def confer(
+        self,
+        legs: Sequence[Leg],
+        until: asyncio.Future[None],
+        *,
+        record: bool,
+        keys: Callable[[str], None] = lambda key: None,
+    ) -> ConferenceEnd:
+        await until
+        return ConferenceEnd(0.0, None)
 
     async def hangup(self, reason: str = "bye") -> None:
         self.note("hangup")

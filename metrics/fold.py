@@ -66,6 +66,7 @@ class Fold:
             e.CallFlowedOut: lambda x: self._left(x.queue, x.why, x.waited),
             e.CallReleased: self._released,
             e.CallTransferred: lambda x: self.tally.add(n.TRANSFERS, x.kind, x.to_kind, x.result),
+            e.AgentJoined: lambda _: self.tally.add(n.CONFERENCES),
             e.OfferMissed: lambda x: self._offer(x.queue, x.result, x.rang),
             e.OfferWithdrawn: lambda x: self._offer(x.queue, "withdrawn", x.rang),
             e.AgentStateChanged: lambda x: self.tally.add(n.AGENT_SECONDS, x.previous, by=max(x.lasted, 0.0)),

@@ -95,6 +95,7 @@ QUEUE_HOLD = Metric("callwright_queue_hold_seconds_total", _C, "Part of the talk
 TRANSFERS = Metric(
     "callwright_transfers_total", _C, "Transfers that agents asked for, by outcome.", ("kind", "to_kind", "result")
 )
+CONFERENCES = Metric("callwright_conferences_total", _C, "Talks that an agent joined as a third.")
 OFFERS = Metric("callwright_offers_total", _C, "Offers to agents, by what became of them.", ("queue", "result"))
 OFFER_RING = Metric("callwright_offer_ring_seconds", _H, "How long an agent's phone rang.", ("queue",), RING_BUCKETS)
 

@@ -38,6 +38,17 @@ class AgentChange(BaseModel):
     """Of not_ready: a name from config/agents.yaml."""
 
 
+class HandOver(BaseModel):
+    to: str = Field(min_length=1, max_length=64)
+    """An agent's number or name, a queue's name, or a number of the site."""
+
+
+class Choice(StrEnum):
+    COMPLETE = "complete"
+    RETURN = "return"
+    CONFERENCE = "conference"
+
+
 def api_routes(feed: Feed, site: SiteNames, control: Control, history: History, token: str) -> APIRouter:
     router = APIRouter(prefix="/api")
     router.include_router(reading(feed, site, history), dependencies=[Depends(may_see(token))])
@@ -82,15 +93,33 @@ async def story(history: History, call_id: str) -> list[CallEvent]:
 def changing(control: Control) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/agents/{name}/state")
-    async def post_agent_state(name: str, wanted: AgentChange) -> dict[str, Any]:
-        """Log an agent in or out, make it ready or not ready."""
-        fields = {"agent": name, "command": wanted.command.value, "reason": wanted.reason, "via": "api"}
+    async def ask(name: str, command: str, **fields: str) -> dict[str, Any]:
+        """409 with the reason when it is refused."""
         try:
-            return {"result": await control.ask("agent", **fields)}
+            return {"result": await control.ask("agent", agent=name, command=command, via="api", **fields)}
         except ControlRefused as refused:
             raise HTTPException(409, str(refused)) from refused
         except ControlAway as away:
             raise HTTPException(503, "the control process does not answer") from away
+
+    @router.post("/agents/{name}/state")
+    async def post_agent_state(name: str, wanted: AgentChange) -> dict[str, Any]:
+        """Log an agent in or out, make it ready or not ready."""
+        return await ask(name, wanted.command.value, reason=wanted.reason)
+
+    @router.post("/agents/{name}/transfer")
+    async def post_transfer(name: str, wanted: HandOver) -> dict[str, Any]:
+        """Pass the agent's caller on, at once."""
+        return await ask(name, "transfer", to=wanted.to)
+
+    @router.post("/agents/{name}/consult")
+    async def post_consult(name: str, wanted: HandOver) -> dict[str, Any]:
+        """Ring a colleague for the agent, while the caller hears music."""
+        return await ask(name, "consult", to=wanted.to)
+
+    @router.post("/agents/{name}/{choice}")
+    async def post_choice(name: str, choice: Choice) -> dict[str, Any]:
+        """Of an agent who consults: hand the caller over (complete), take him back (return), or talk all three."""
+        return await ask(name, choice.value)
 
     return router

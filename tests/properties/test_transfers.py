@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from acd.consults import Consults
 from acd.destinations import ToAgent
+from acd.parts import Choice
 from acd.visit import QueueOutcome, QueueResult
 from engine.call import DialOutcome
-from events.types import AgentState, CallReleased, TransferKind
+from events.types import AgentLeft, AgentState, CallReleased, TransferKind
 from kernel.ids import AgentName
 from tests.support.virtual import run
 from tests.unit.acd.world import FakeCall, FakeTransfer, World, agent, check_balance, queue
@@ -22,7 +23,20 @@ STEPS = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.5, 2.0, 3.0, 9.0, 26.0]),
         st.sampled_from(
-            ["blind", "consult", "complete", "return", "phone", "attended", "agent", "caller", "pause", "ready", "call"]
+            [
+                "blind",
+                "consult",
+                "complete",
+                "return",
+                "conference",
+                "phone",
+                "attended",
+                "agent",
+                "caller",
+                "pause",
+                "ready",
+                "call",
+            ]
         ),
         st.sampled_from(NAMES),
         TARGETS,
@@ -65,8 +79,8 @@ class Floor:
                 call.refer(FakeTransfer(to))
             case "consult":
                 acd.transfer(name, to, consult=True)
-            case "complete" | "return":
-                acd.decide(name, complete=what == "complete")
+            case "complete" | "return" | "conference":
+                acd.decide(name, Choice(what))
             case "phone" if to in NAMES and name not in self.consults:
                 self._phone(name, to)
             case "attended" if call is not None and (consult := self.consults.get(name)) is not None:
@@ -145,6 +159,6 @@ def _settled(world: World) -> None:
 def _no_more_talk_than_time(world: World) -> None:
     talked: dict[str, float] = defaultdict(float)
     for _, event in world.log:
-        if isinstance(event, CallReleased):
+        if isinstance(event, CallReleased | AgentLeft):
             talked[event.agent] += event.talked
     assert all(seconds <= world.loop.time() for seconds in talked.values())

@@ -27,6 +27,8 @@ class FakePort:
     rtp_port: int
     remote: Remote | None = None
     partner: PortId | None = None
+    hears: Sequence[PortId] = ()
+    """In a conference."""
     play: PlayId | None = None
     clips: Sequence[str] = ()
     looping: bool = False
@@ -95,13 +97,18 @@ class FakePlane:
         left, right = self._find(a, "bridge"), self._find(b, "bridge")
         if left is not None and right is not None:
             left.partner, right.partner = b, a
+            left.hears = right.hears = ()
 
     def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
-        for port in ports:
+        for port, heard in zip(ports, hears, strict=True):
             self.unbridge(port)
+            if (found := self._find(port, "mix")) is not None:
+                found.hears = heard
 
     def unbridge(self, a: PortId) -> None:
         found = self._find(a, "unbridge")
+        if found is not None:
+            found.hears = ()
         if found is not None and found.partner is not None:
             self.ports[found.partner].partner = None
             found.partner = None

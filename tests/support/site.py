@@ -106,6 +106,10 @@ class Site:
         """What `callwright agent` does: login, ready, not_ready, logout."""
         return ask(self.folder / "var/run/control.sock", "agent", agent=name, command=command, reason=reason, via="cli")
 
+    def hand_over(self, name: str, command: str, to: str = "") -> Any:
+        """Likewise: transfer, consult, complete, return, conference."""
+        return ask(self.folder / "var/run/control.sock", "agent", agent=name, command=command, to=to, via="cli")
+
     def events(self, after: int = 0) -> list[Recorded]:
         return list(read(self.journal, after))
 

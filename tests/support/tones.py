@@ -67,6 +67,20 @@ def seconds_of(hz: float, samples: Samples, *, rate: int = RATE, within: float =
     return step * sum(1 for found in timeline(samples, rate=rate, step=step) if abs(found - hz) <= within)
 
 
+def presence(
+    tones: Sequence[float], samples: Samples, *, rate: int = RATE, step: float = 0.2, floor: float = 0.02
+) -> float:
+    """For how long all of `tones` were there at once, each at `floor` of full scale or above."""
+    n = round(step * rate)
+    window = np.hanning(n)
+    waves = [np.exp(-2j * np.pi * hz * np.arange(n) / rate) * window for hz in tones]
+    loud = [
+        all(2 * abs(np.dot(samples[at : at + n], wave)) / window.sum() > floor * 32767 for wave in waves)
+        for at in range(0, samples.size - n + 1, n)
+    ]
+    return step * sum(loud)
+
+
 def seconds_of_others(
     mine: float, others: Sequence[float], samples: Samples, *, rate: int = RATE, within: float = 25.0
 ) -> float:

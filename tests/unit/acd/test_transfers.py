@@ -7,6 +7,7 @@ import pytest
 
 from acd.consults import Consults
 from acd.destinations import ToAgent
+from acd.parts import Choice
 from acd.visit import QueueOutcome, QueueResult
 from engine.call import DialOutcome
 from events.types import (
@@ -357,11 +358,11 @@ def test_a_consultation_that_comes_to_nothing() -> None:
 
 
 async def _complete(world: World) -> None:
-    assert world.acd.decide("ann", complete=True) == ""
+    assert world.acd.decide("ann", Choice.COMPLETE) == ""
 
 
 async def _return(world: World) -> None:
-    assert world.acd.decide("ann", complete=False) == ""
+    assert world.acd.decide("ann", Choice.RETURN) == ""
 
 
 async def _first_hangs_up(world: World) -> None:
@@ -410,11 +411,11 @@ def test_the_caller_may_be_taken_back_while_the_other_phone_rings() -> None:
         call = await talking(world)
         assert world.acd.transfer("ann", "bob", consult=True) == ""
         await asyncio.sleep(5.0)
-        assert world.acd.decide("ann", complete=False) == ""
+        assert world.acd.decide("ann", Choice.RETURN) == ""
         await asyncio.sleep(1.0)
         assert call.bridged is not None
         assert world.state("bob") == "ready"
-        assert world.acd.decide("ann", complete=False) == "ann consults nobody"
+        assert world.acd.decide("ann", Choice.RETURN) == "ann consults nobody"
         await world.end()
         assert results(world) == ["returned"]
         check_balance(world.log)

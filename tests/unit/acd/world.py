@@ -10,7 +10,7 @@ from typing import Any
 from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService, Announcer
 from acd.visit import QueueResult
-from engine.call import BridgeEnd, Collected, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from engine.call import BridgeEnd, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
 from events.types import EndedBy, Event, TransferKind
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, LegId, QueueName
@@ -92,6 +92,9 @@ class FakeCall:
         self.bridge_ended: BridgeEnd | None = None
         self.bridged: FakeLeg | None = None
         self.taken = False
+        self.codes: Callable[[str], None] = lambda key: None
+        """Takes keys of the agent's phone."""
+        self.conferring: list[Leg] = []
         self._referred: asyncio.Future[FakeTransfer | None] | None = None
 
     # the Call protocol
@@ -215,20 +218,45 @@ class FakeCall:
     def ask_transfer(self, target: str, kind: TransferKind) -> bool:
         return self.refer(FakeTransfer(target, kind))
 
-    async def join(self, agent: Leg, other: Leg, until: asyncio.Future[None]) -> JoinEnd:
-        assert isinstance(agent, FakeLeg)
-        assert isinstance(other, FakeLeg)
-        now = asyncio.get_running_loop().time
-        start = now()
+    async def join(
+        self, agent: Leg, other: Leg, until: asyncio.Future[None], keys: Callable[[str], None] = lambda key: None
+    ) -> JoinEnd:
         self._note("join")
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(leg.gone.wait()) for leg in (agent, other)]
+        self.codes = keys
+        start = asyncio.get_running_loop().time()
+        ended = await self._first_end([agent, other], until)
+        return JoinEnd(asyncio.get_running_loop().time() - start, ended)
+
+    async def confer(
+        self,
+        legs: Sequence[Leg],
+        until: asyncio.Future[None],
+        *,
+        record: bool,
+        keys: Callable[[str], None] = lambda key: None,
+    ) -> ConferenceEnd:
+        self._note(f"confer{' recorded' if record else ''}")
+        self.codes, self.conferring = keys, list(legs)
+        loop = asyncio.get_running_loop()
+        start, by = loop.time(), EndedBy.CALLER
+        try:
+            ended = await self._first_end(legs, until)
+            by = EndedBy.SYSTEM if ended is None else EndedBy.AGENT
+        finally:
+            self.conferring = []
+            self.bridge_ended = BridgeEnd(by, loop.time() - start, 0.0)
+        return ConferenceEnd(loop.time() - start, ended)
+
+    async def _first_end(self, legs: Sequence[Leg], until: asyncio.Future[None]) -> FakeLeg | None:
+        fakes = [leg for leg in legs if isinstance(leg, FakeLeg)]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(leg.gone.wait()) for leg in fakes]
         try:
             await asyncio.wait([*waits, until], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        ended = agent if agent.gone.is_set() else other if other.gone.is_set() else None
-        return JoinEnd(now() - start, ended)
+            self.codes = lambda key: None
+        return next((leg for leg in fakes if leg.gone.is_set()), None)
 
     # what the test does
 
@@ -330,6 +358,7 @@ def check_balance(log: Sequence[tuple[float, Event]], *, waiting: int = 0) -> No
     calls: Counter[str] = Counter()
     offers: Counter[str] = Counter()
     talks: Counter[str] = Counter()
+    thirds: Counter[tuple[str, str]] = Counter()
     for _, event in log:
         name = type(event).__name__
         if name == "CallQueued":
@@ -340,10 +369,14 @@ def check_balance(log: Sequence[tuple[float, Event]], *, waiting: int = 0) -> No
             offers[event.offer] += 1  # type: ignore[attr-defined]
         if name in ("CallConnected", "OfferMissed", "OfferWithdrawn"):
             offers[event.offer] -= 1  # type: ignore[attr-defined]
+        if name in ("AgentJoined", "AgentLeft"):
+            thirds[event.call, event.agent] += 1 if name == "AgentJoined" else -1  # type: ignore[attr-defined]
         if name in ("CallConnected", "CallReleased"):
             talks[event.call] += 1 if name == "CallConnected" else -1  # type: ignore[attr-defined]
         assert all(count >= 0 for count in (calls + offers + talks).values())
+        assert all(count in (0, 1) for count in thirds.values())
     assert sum(calls.values()) == waiting
     assert not +offers
     assert not -offers
     assert not +talks
+    assert not +thirds

@@ -246,6 +246,32 @@ def test_what_control_says_becomes_a_status(feed: Feed, answer: Any, status: int
     assert got.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("what", "body", "asked"),
+    [
+        ("transfer", {"to": "billing"}, {"command": "transfer", "to": "billing"}),
+        ("consult", {"to": "8002"}, {"command": "consult", "to": "8002"}),
+        ("complete", None, {"command": "complete"}),
+        ("return", None, {"command": "return"}),
+        ("conference", None, {"command": "conference"}),
+        ("transfer", {}, None),
+        ("transfer", {"to": ""}, None),
+        ("barge", None, None),
+    ],
+)
+def test_an_agents_caller_is_handed_over(feed: Feed, what: str, body: Any, asked: dict[str, str] | None) -> None:
+    """Asked of control word for word; what is no command, or lacks its target, is not asked at all."""
+    control = FakeControl("done")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = request(feed, "POST", f"/api/agents/li.na/{what}", control=control, json=body, headers=headers)
+    if asked is None:
+        assert answer.status_code == 422
+        assert control.asked == []
+    else:
+        assert answer.json() == {"result": "done"}
+        assert control.asked == [("agent", {"agent": "li.na", "via": "api", **asked})]
+
+
 def test_page_escapes_what_callers_say(feed: Feed) -> None:
     """A caller's number is text, whatever is in it; and no script could run."""
     read_all(feed)

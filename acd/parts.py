@@ -1,0 +1,167 @@
+"""Who talks to whom: each agent's part in a call, told by CallConnected and, once, by CallReleased.
+
+A part may have several bridges, for a transfer that fails gives the caller back. It ends when somebody else has the
+caller (an agent answered, a queue or flow took him) or when the agent hangs up; so his talk time is what he talked, and
+nobody's is told twice. As in service.py, each change of state is one function call.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from acd.agents import In
+from acd.direct import NO_QUEUE, Direct, Ring
+from acd.roster import Roster
+from acd.routing.model import Handled, Queue
+from engine.call import BridgeEnd, Call, Leg
+from events.types import CallConnected, CallReleased, ConnectedVia, EndedBy, Event
+from kernel.ids import AgentName, OfferId
+
+
+class Choice(StrEnum):
+    """Of an agent who has asked a colleague."""
+
+    COMPLETE = "complete"
+    """The colleague takes the caller."""
+    RETURN = "return"
+    """The agent takes him back."""
+    CONFERENCE = "conference"
+    """All three talk; then one of the others decides who stays."""
+
+
+class Onward(NamedTuple):
+    """Where the caller goes on. Neither: nowhere, the talk is over."""
+
+    queue: Queue | None = None
+    flow: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    call: Call
+    agent: AgentName
+    offer: OfferId
+    leg: Leg
+    queue: Queue | None
+    """That offered the call to the agent; None when a colleague did."""
+    home: Queue | None
+    """Where the caller waited last: its wrap-up holds, and the caller goes back there when all else fails."""
+    via: ConnectedVia = ConnectedVia.QUEUE
+    record: bool = False
+    talked: float = 0.0
+    held: float = 0.0
+    released: bool = False
+
+
+class Talk:
+    """bridge_before: the call's `last_bridge` when the part began: of an earlier talk, not of this one."""
+
+    def __init__(self, part: Part, bridge_before: BridgeEnd | None) -> None:
+        self.part = part
+        self.ring: Ring | None = None
+        self.decision: asyncio.Future[None] | None = None
+        """While the agent and a colleague talk, with the caller or without: done when it is decided."""
+        self.decided = Choice.RETURN
+        self.conferring = False
+        self.passed_on = False
+        """To a queue or flow; or the agent's leg was, to another call."""
+        self._counted = bridge_before
+
+    def count(self) -> BridgeEnd | None:
+        """Add the latest bridge to the part, unless it is in it already: then None."""
+        end = self.part.call.last_bridge
+        if end is None or end is self._counted:
+            return None
+        self._counted = end
+        self.part.talked += end.talked
+        self.part.held += end.held
+        return end
+
+    def decide(self, what: Choice) -> bool:
+        """False: there is nothing to decide, or not this."""
+        if self.decision is None or self.decision.done() or (self.conferring and what is Choice.CONFERENCE):
+            return False
+        self.decided = what
+        self.decision.set_result(None)
+        return True
+
+
+class Parts:
+    """`tell` gives the router what it should hear."""
+
+    def __init__(
+        self, roster: Roster, direct: Direct, *, emit: Callable[[Event], None], tell: Callable[..., None]
+    ) -> None:
+        self._roster = roster
+        self._direct = direct
+        self._emit = emit
+        self._tell = tell
+        self._talks: dict[AgentName, Talk] = {}
+
+    def of(self, agent: AgentName) -> Talk | None:
+        """The talk that an agent is in."""
+        return self._talks.get(agent)
+
+    def with_leg(self, leg: Leg) -> AgentName | None:
+        """Whose part has this leg."""
+        return next((name for name, talk in self._talks.items() if talk.part.leg is leg), None)
+
+    def connected(self, talk: Talk, part: Part, rang: float, waited: float) -> None:
+        """The caller is this part's agent's from now."""
+        talk.part = part
+        self._talks[part.agent] = talk
+        self._emit(
+            CallConnected(
+                call=part.call.id,
+                queue=part.queue.name if part.queue is not None else NO_QUEUE,
+                agent=part.agent,
+                offer=part.offer,
+                waited=round(waited, 3),
+                rang=round(rang, 3),
+                via=part.via,
+            )
+        )
+        self._direct.talks(part.agent, part.call)
+
+    def broken(self, talk: Talk, by: EndedBy) -> None:
+        """The caller hung up, or we did: nobody can go on with this talk."""
+        end = talk.count()
+        if end is not None and end.transfer is None:
+            by = end.ended_by
+        if talk.ring is not None:
+            self._direct.withdraw(talk.ring)
+        self.release(talk.part, by)
+
+    def release(self, part: Part, by: EndedBy) -> None:
+        """The agent's part is over, however. May be repeated."""
+        if part.released:
+            return
+        part.released = True
+        if (talk := self._talks.get(part.agent)) is not None and talk.part is part:
+            del self._talks[part.agent]
+        self._emit(
+            CallReleased(
+                call=part.call.id,
+                queue=part.queue.name if part.queue is not None else NO_QUEUE,
+                agent=part.agent,
+                talked=round(part.talked, 3),
+                held=round(part.held, 3),
+                ended_by=by,
+                via=part.via,
+            )
+        )
+        wrap_up = self._wrap_up(part)
+        agent = self._roster.agents[part.agent]
+        told = []
+        if agent.call == part.call.id:  # not in another call already, to which he was taken
+            told = self._roster.step(part.agent, In.RELEASE, call=part.call.id, lasts=wrap_up)
+        handled = [Handled(part.queue.name, part.talked + wrap_up)] if part.queue is not None else []
+        self._tell(*handled, *told)
+
+    def _wrap_up(self, part: Part) -> float:
+        if part.via is ConnectedVia.CONSULT:
+            return 0.0
+        own = self._roster.agents[part.agent].profile.wrap_up
+        return own if own is not None else part.home.wrap_up if part.home is not None else 0.0

@@ -1,0 +1,48 @@
+"""A caller and several legs of his call who all hear each other. See engine.call.Call.confer."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.leg import SipLeg
+from events.types import CallBridged, CallUnbridged, EndedBy
+from kernel.ids import CallId
+
+if TYPE_CHECKING:
+    from engine.ua import UserAgent
+
+
+class Conference:
+    """All of them have media, on one plane."""
+
+    def __init__(self, ua: "UserAgent", call: CallId, caller: SipLeg, legs: Sequence[SipLeg]) -> None:
+        self._ua, self._call, self._caller, self._legs = ua, call, caller, legs
+        self._since = ua.clock.monotonic()
+
+    def start(self) -> None:
+        self.arrange()
+        for leg in self._legs:
+            self._ua.emit(CallBridged(call=self._call, leg=leg.id))
+
+    def arrange(self) -> None:
+        """Who hears whom; again whenever one begins or ends to hold: his phone's music is not for the others."""
+        there = [leg for leg in (self._caller, *self._legs) if leg.has_media]
+        hears = [[other.port for other in there if other is not leg and not other.held] for leg in there]
+        self._caller.plane.mix([leg.port for leg in there], hears)
+
+    async def wait(self, until: asyncio.Future[None]) -> None:
+        """Until one of the legs ends or `until` is done."""
+        ends: list[asyncio.Future[Any]] = [leg.ended for leg in self._legs]
+        await asyncio.wait([*ends, until], return_when=asyncio.FIRST_COMPLETED)
+
+    @property
+    def left(self) -> SipLeg | None:
+        """The leg that has ended."""
+        return next((leg for leg in self._legs if leg.ended.done()), None)
+
+    def stop(self, ended_by: EndedBy) -> float:
+        """Returns its seconds. Those who are there still hear each other on: whoever is bridged next hears no gap."""
+        talked = round(self._ua.clock.monotonic() - self._since, 3)
+        for leg in self._legs:
+            self._ua.emit(CallUnbridged(call=self._call, leg=leg.id, talked=talked, held=0.0, ended_by=ended_by))
+        return talked

@@ -1,0 +1,93 @@
+"""Three foreign phones in one talk: a tone each shows who hears whom, before, in it, and after one has left."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from events.types import (
+    AgentConsulted,
+    AgentJoined,
+    AgentLeft,
+    CallConnected,
+    CallEnded,
+    CallOutcome,
+    CallReleased,
+    CallTransferred,
+    RecordingStopped,
+    TransferResult,
+)
+from kernel.ids import AgentName
+from tests.interop.hotline import agent, caller, heard, talk
+from tests.interop.test_transfers import _answer, _connect
+from tests.support.peers.remote import Phone
+from tests.support.site import Site
+from tests.support.tones import Samples, presence, read_wav
+
+pytestmark = pytest.mark.interop
+
+
+def _both(it: Phone, others: tuple[Phone, Phone]) -> float:
+    """Seconds for which a phone heard both of the others at once."""
+    rate, samples = it.heard()
+    return presence([other.options.tone_hz for other in others], samples, rate=rate)
+
+
+def _recorded(site: Site, before: int, call: str, number: int) -> Samples:
+    name = f"{call}.wav" if number == 1 else f"{call}-{number}.wav"
+    found = next(path for path in site.recordings.rglob(name))
+    site.wait(RecordingStopped, after=before, call=call, path=str(found.relative_to(site.recordings)))
+    return read_wav(found)[1]
+
+
+@pytest.mark.parametrize("leaves", ["agent", "colleague"])
+def test_three_talk_and_two_go_on(site: Site, tmp_path: Path, leaves: str) -> None:
+    before = site.last()
+    with contextlib.ExitStack() as stack:
+        one = stack.enter_context(caller(site, "pyvoip", tmp_path))
+        first = stack.enter_context(agent(site, "pjsua", tmp_path))
+        call = _connect(site, before, one, first)
+        second = stack.enter_context(agent(site, "baresip", tmp_path))
+        site.hand_over("pjsua", "consult", second.options.user)
+        _answer(second)
+        talk(1.5)
+        if leaves == "agent":
+            first.do("dtmf", digits="*3")
+        else:
+            site.hand_over("pjsua", "conference")
+        joined = site.wait(AgentJoined, after=before, call=call)
+        assert (joined.agent, joined.by) == ("baresip", "pjsua")
+        talk(2.5)
+        leaver, stays = (first, second) if leaves == "agent" else (second, first)
+        leaver.do("hangup")
+        result = site.wait(CallTransferred, after=before, call=call).result
+        assert result is (TransferResult.COMPLETED if leaves == "agent" else TransferResult.RETURNED)
+        talk(1.5)
+        one.do("hangup")
+        stays.wait("closed")
+        ended = site.wait(CallEnded, after=before, call=call)
+        assert ended.outcome is CallOutcome.SERVED
+        _told(site, before, call, leaves, ended.talked)
+        assert _both(one, (first, second)) > 1.2
+        assert _both(first, (one, second)) > 1.2
+        assert _both(second, (one, first)) > 1.2
+        assert heard(stays, one) > 0.8
+        conference = _recorded(site, before, call, 2)
+        assert presence([one.options.tone_hz], conference[:, 0]) > 1.2
+        assert presence([first.options.tone_hz], conference[:, 1]) > 1.2
+
+
+def _told(site: Site, before: int, call: str, leaves: str, talked: float) -> None:
+    """Each agent's own seconds, and the caller's once."""
+    consulted = site.wait(AgentConsulted, after=before, call=call)
+    left = site.wait(AgentLeft, after=before, call=call)
+    one = site.wait(CallReleased, after=before, call=call, agent=AgentName("pjsua"))
+    assert consulted.talked > 1.0
+    assert 2.0 < left.talked < 4.0
+    if leaves == "agent":
+        site.wait(CallConnected, after=before, call=call, agent=AgentName("baresip"))
+        two = site.wait(CallReleased, after=before, call=call, agent=AgentName("baresip"))
+        assert abs(one.talked + two.talked - talked) < 0.1
+        assert two.talked > 1.0
+    else:
+        assert abs(one.talked - talked) < 0.1
