@@ -130,5 +130,6 @@ class Medias:
                 event_overruns=health.event_overruns,
                 late_ms_max=health.late_ms_max,
                 cpu_seconds=health.cpu_seconds,
+                recording_refused=health.recording_refused,
             )
         )

@@ -376,7 +376,7 @@ class LiveCall(LegListener):
             self._player.done(done)
 
     def leg_recording_done(self, done: RecordingDone) -> None:
-        self._recordings.done(done.path, done.seconds, done.lost_frames)
+        self._recordings.done(done)
         self._check_quiet()
 
     def leg_hold(self, leg: SipLeg, *, held: bool) -> None:

@@ -57,6 +57,8 @@ METHODS = frozenset(ALLOW.split(", "))
 
 MALFORMED_EVERY = 1.0
 """Seconds between two log lines on messages that could not be read."""
+RECORDING_FAILED_EVERY = 30.0
+"""The same on recordings that the disk did not take; the log of events has each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ class UserAgent:
             chance=parts.chance,
         )
         self._malformed = Throttle(MALFORMED_EVERY)
+        self.recording_failures = Throttle(RECORDING_FAILED_EVERY)
         self.calls: dict[CallId, LiveCall] = {}
         self._invites: dict[ServerKey, CallerLeg] = {}
         self._timer: asyncio.TimerHandle | None = None

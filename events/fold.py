@@ -459,6 +459,7 @@ _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
         ev.OverloadBegan,
         ev.TrunkDown,
         ev.JournalWaited,
+        ev.RecordingFailed,
         ev.DiskLow,
     }
 )

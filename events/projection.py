@@ -377,6 +377,7 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "TrunkUnregistered": _mended("trunk_unregistered", "{trunk}"),
         "SourceBlocked": _incident("source_blocked", "{source} for {seconds:.0f} s: {why}"),
         "OverloadBegan": _incident("overload", "new calls are refused: {cause} at {pressure:.2f} of its limit"),
+        "RecordingFailed": _incident("recording_failed", "{path}: {seconds:.1f} s kept, {refused:.1f} s lost: {why}"),
         "JournalWaited": _journal_waited,
         "DiskLow": _fault("disk_low", "{folder}", "{free_bytes} of {total_bytes} bytes are free"),
         "DiskEnough": _mended("disk_low", "{folder}"),

@@ -163,6 +163,7 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "DigitPressed": ("{leg}", "presses {digit} ({via})"),
         "RecordingStarted": ("", "recording to {path}"),
         "RecordingStopped": ("", "recorded {seconds:.1f} s, {lost_frames} frames lost"),
+        "RecordingFailed": ("", "the disk did not take the recording ({why}); {seconds:.1f} s of it are kept"),
         "LegMediaReported": ("{leg}", _media),
         "RtpTimedOut": ("{leg}", "sends no audio for {silent_for:.0f} s"),
         "FlowEntered": ("flow {flow}", "begins, version {version}"),

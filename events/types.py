@@ -263,6 +263,19 @@ class RecordingStopped(Event, frozen=True):
     """20 ms frames that could not be written."""
 
 
+class RecordingFailed(Event, frozen=True):
+    """The disk took no (more) of a recording; the talk goes on. Told when the file could not be made, else at the
+    recording's end; RecordingStopped follows."""
+
+    call: CallId
+    path: str
+    why: str
+    seconds: float
+    """In the file, which can be played."""
+    refused: float
+    """Seconds that it lacks; -1: there is no file, the whole talk is missing."""
+
+
 class LegMediaReported(Event, frozen=True):
     """Once for each leg that had media, at its end."""
 
@@ -614,6 +627,8 @@ class MediaReported(Event, frozen=True):
     late_ms_max: float
     """Worst lateness of the 1 ms tick since the last report."""
     cpu_seconds: float
+    recording_refused: float = 0.0
+    """Seconds of recordings that the disk did not take."""
 
 
 class ControlReported(Event, frozen=True):

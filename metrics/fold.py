@@ -28,6 +28,7 @@ MEDIA_COUNTERS = (
     (n.MEDIA_OVERRUNS, ("recording",), "recording_overruns"),
     (n.MEDIA_OVERRUNS, ("event",), "event_overruns"),
     (n.MEDIA_CPU, (), "cpu_seconds"),
+    (n.RECORDING_REFUSED, (), "recording_refused"),
 )
 MEDIA_PORT_STATES = ("ports", "bridged", "recording", "playing")
 
@@ -80,6 +81,7 @@ class Fold:
             e.LegMediaReported: self._leg_media,
             e.RtpTimedOut: lambda _: self.tally.add(n.RTP_TIMEOUTS),
             e.RecordingStopped: self._recorded,
+            e.RecordingFailed: lambda _: self.tally.add(n.RECORDINGS_FAILED),
             e.MediaReported: self._media,
             e.ControlReported: self._control,
             e.ControlStarted: self._control_started,

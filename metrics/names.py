@@ -196,6 +196,11 @@ RECORDINGS = Metric("callwright_recordings_total", _C, "Recordings finished.")
 RECORDED_SECONDS = Metric("callwright_recorded_seconds_total", _C, "Length of the recordings finished.")
 RECORDING_LOST = Metric("callwright_recording_lost_frames_total", _C, "20 ms frames that could not be written.")
 
+RECORDINGS_FAILED = Metric("callwright_recordings_failed_total", _C, "Recordings that the disk did not take whole.")
+RECORDING_REFUSED = Metric(
+    "callwright_recording_refused_seconds_total", _C, "Audio that the disk of recordings did not take.", ("media",)
+)
+
 # --- processes and journal
 JOURNAL_EVENTS = Metric("callwright_journal_events_total", _C, "Events in the journal (the last seq read).")
 JOURNAL_LAST = Metric("callwright_journal_last_event_timestamp_seconds", _G, "Time of the last event read.")

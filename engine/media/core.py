@@ -24,7 +24,8 @@ class Told(IntEnum):
     RTP_TIMEOUT = 3
     """x: seconds."""
     RECORDING_DONE = 4
-    """port: the left one; a: token, b: lost frames, x: seconds."""
+    """port: the left one; a: (token, errno of the first refusal by the disk or 0, seconds refused), b: lost frames,
+    x: seconds in the file."""
     PORT_CLOSED = 5
     """a: the statistics, fields of plane.PortStats."""
 

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import random
 import socket
 import time
@@ -170,7 +171,7 @@ class LocalPlane:
         try:
             token = self._core.record(left, right, wav.create(self._recordings, path))
         except (PlaneError, RuntimeError) as error:
-            self._failed.append(RecordingDone(left, path, 0.0, 1))
+            self._failed.append(RecordingDone(left, path, 0.0, 1, str(error), -1.0))
             raise PlaneError(str(error)) from error
         self._paths[token] = path
         self._note(left, recording=path)
@@ -211,7 +212,8 @@ class LocalPlane:
                 return RtpTimeout(port, x)
             case Told.RECORDING_DONE:
                 self._note(port, recording="")
-                return RecordingDone(port, self._paths.pop(a), x, b)
+                token, number, refused = a
+                return RecordingDone(port, self._paths.pop(token), x, b, os.strerror(number) if number else "", refused)
             case _:
                 self._part(port)
                 self._free.append(self._states.pop(number).rtp_port)

@@ -117,7 +117,12 @@ class RtpTimeout(MediaEvent, frozen=True):
 class RecordingDone(MediaEvent, frozen=True):
     path: str
     seconds: float
+    """In the file, which can be played whatever happened to it; 0.0 also when it could not be made."""
     lost_frames: int
+    error: str = ""
+    """Why the disk did not take all of it; "" when it did."""
+    refused: float = 0.0
+    """Seconds that the disk did not take; -1.0: no file could be made, all of the talk."""
 
 
 class PortClosed(MediaEvent, frozen=True):
@@ -141,6 +146,7 @@ class Health(MediaEvent, frozen=True):
     event_overruns: int
     late_ms_max: float
     cpu_seconds: float
+    recording_refused: float = 0.0
 
 
 class PlaneError(Exception):

@@ -33,6 +33,7 @@ class ReferenceCore:
         self._closing: list[int] = []
         self._stats: dict[int, dict[str, Any]] = {}
         self._recordings: dict[int, Recording] = {}
+        self._refused = 0
         self._conferences: list[Conference] = []
         self._tokens = 0
         self._now = 0
@@ -134,7 +135,7 @@ class ReferenceCore:
         legs = self._legs.get(left), self._legs.get(right)
         if legs[0] is None or legs[1] is None or legs[0] is legs[1]:
             os.close(fd)
-            self._tell((Told.RECORDING_DONE, left, token, 0, 0.0))
+            self._tell((Told.RECORDING_DONE, left, (token, 0, 0.0), 0, 0.0))
             return
         self._recordings[token] = recording = Recording(left, right, fd, self._now, (legs[0].codec, legs[1].codec))
         for side, leg in enumerate(legs):
@@ -213,6 +214,7 @@ class ReferenceCore:
             "packets_dropped": self._dropped + sum(leg.dropped for leg in legs),
             "strangers": sum(one["strangers"] for one in stats),
             "recording_overruns": 0,
+            "recording_refused": self._refused / wav.RATE,
             "event_overruns": 0,
             "late_ms_max": 0.0,
         }
@@ -238,8 +240,10 @@ class ReferenceCore:
         for token, recording in list(self._recordings.items()):
             recording.advance(self._now)
             if recording.written:
-                lost, seconds = recording.lost, recording.length / wav.RATE
-                self._tell((Told.RECORDING_DONE, recording.left, token, lost, seconds))
+                refused = recording.length - recording.good
+                told = (token, recording.error, refused / wav.RATE)
+                lost = recording.lost + (refused + 159) // 160
+                self._tell((Told.RECORDING_DONE, recording.left, told, lost, recording.good / wav.RATE))
                 del self._recordings[token]
         for index, conference in enumerate(self._conferences):
             if index % VISIT_MS == tick % VISIT_MS:
@@ -256,6 +260,7 @@ class ReferenceCore:
         for recording in self._recordings.values():
             if recording.ended and not recording.written:
                 frames = np.stack(recording.pcm(), axis=1).astype("<i2").tobytes()
-                os.pwrite(recording.fd, wav.header(recording.length) + frames, 0)
+                recording.good, recording.error = wav.write(recording.fd, frames)
+                self._refused += recording.length - recording.good
                 os.close(recording.fd)
                 recording.written = True

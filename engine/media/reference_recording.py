@@ -37,6 +37,10 @@ class Recording:
         self.length = 0
         self.ended = False
         self.written = False
+        self.good = 0
+        """Samples that are in the file …"""
+        self.error = 0
+        """… and why not all, as errno."""
 
     def place(self, side: int, codec: str, got: Packet, now: int) -> None:
         """Where its timestamp belongs; the first packet of a source stands where it arrived."""

@@ -1,5 +1,6 @@
 """Recording files: stereo 16 bit 8 kHz WAV whose header is written last, and the repair of those that a crash left."""
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -46,10 +47,32 @@ def create(folder: Path, path: str) -> int:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        os.write(descriptor, header(0))
+        try:
+            if os.write(descriptor, header(0)) < HEADER_SIZE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(descriptor)
+            target.unlink()
+            raise
     except OSError as error:
         raise PlaneError(f"recording {path!r}: {error.strerror}") from error
     return descriptor
+
+
+def write(descriptor: int, frames: bytes) -> tuple[int, int]:
+    """All frames into a new recording, and its true header: as many whole ones as the disk takes.
+
+    Returns how many those are, and the errno of what stopped it (0: nothing)."""
+    done = stopped = 0
+    while done < len(frames) and not stopped:
+        try:
+            done += os.pwrite(descriptor, frames[done:], HEADER_SIZE + done)
+        except OSError as error:
+            stopped = error.errno or errno.EIO
+    whole = done // FRAME_SIZE
+    os.ftruncate(descriptor, HEADER_SIZE + whole * FRAME_SIZE)
+    os.pwrite(descriptor, header(whole), 0)
+    return whole, stopped
 
 
 def unfinished(folder: Path) -> Iterator[Path]:

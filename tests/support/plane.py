@@ -45,7 +45,7 @@ class FakePlane:
     """`events` gets each MediaEvent in a later turn of the loop, as from a media process. Clips last `clip_seconds`.
 
     opening: seconds that `open` takes; closing: that a close takes; full: `open` fails; faults: commands to ports that
-    are not there."""
+    are not there; read_only: no recording can be made."""
 
     def __init__(self) -> None:
         self.events: Callable[[MediaEvent], None] = lambda event: None
@@ -54,6 +54,7 @@ class FakePlane:
         self.closing = 0.001
         self.full = False
         self.lost = False
+        self.read_only = False
         self.faults: list[str] = []
         self.played: list[str] = []
         self.ports: dict[PortId, FakePort] = {}
@@ -115,7 +116,9 @@ class FakePlane:
 
     def record(self, left: PortId, right: PortId, path: str) -> None:
         found, other = self._find(left, "record"), self._find(right, "record")
-        if found is not None and other is not None:
+        if self.read_only:
+            self._tell(RecordingDone(left, path, 0.0, 1, "Read-only file system", -1.0))
+        elif found is not None and other is not None:
             found.recording = path
         else:
             self._tell(RecordingDone(left, path, 0.0, 0))

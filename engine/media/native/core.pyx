@@ -308,12 +308,18 @@ cdef class NativeCore:
     def poll(self):
         cdef Media *m = self.m
         cdef Event *event
+        cdef Recording *rec
         cdef list out = []
         hush(m.event_fd)
         self.release()
         while m.event_tail != cw_load(&m.event_head):
             event = &m.events[m.event_tail % EVENTS]
-            a = self.stats(event.port) if event.kind == E_PORT_CLOSED else event.a
+            a = event.a
+            if event.kind == E_PORT_CLOSED:
+                a = self.stats(event.port)
+            elif event.kind == E_RECORDING_DONE:
+                rec = &m.recordings[event.a]
+                a = (event.a, rec.error, rec.refused / 8000.0)
             out.append((event.kind, event.port, a, event.b, event.x))
             if event.kind == E_PORT_CLOSED:
                 self.free_slots.append(event.port & 0xFFFF)
@@ -366,6 +372,7 @@ cdef class NativeCore:
             "packets_dropped": m.packets_dropped,
             "strangers": m.strangers,
             "recording_overruns": m.recording_overruns,
+            "recording_refused": m.recording_refused / 8000.0,
             "event_overruns": m.event_overruns,
             "late_ms_max": late / 1e6,
         }

@@ -91,7 +91,7 @@ cdef void visit_recording(Media *m, Recording *rec) noexcept nogil:
         if final > <int64_t>rec.head:
             cw_store(&rec.head, <uint64_t>final)
     elif cw_load32(&rec.state) == WRITTEN and tell(
-            m, E_RECORDING_DONE, m.legs[rec.left].id, rec.token, rec.lost + rec.failed, rec.head / 8000.0):
+            m, E_RECORDING_DONE, m.legs[rec.left].id, rec.token, rec.lost + (rec.refused + 159) // 160, rec.good / 8000.0):
         m.legs[rec.left].unwritten -= 1
         m.legs[rec.right].unwritten -= 1
         rec.state = UNUSED
@@ -112,18 +112,46 @@ cdef void write_part(Media *m, Recording *rec, int16_t *frames) noexcept nogil:
         for i in range(part):
             frames[2 * i + side] = linear[codes[i]]
         memset(codes, silence_of(rec.channels[side].codec), part)
-    if tail + part > LONGEST_RECORDING or c_pwrite(rec.fd, frames, part * 4, 44 + tail * 4) != <long>part * 4:
-        rec.failed += (part + 159) // 160
+    put(m, rec, <const char *>frames, tail, part)
     cw_store(&rec.tail, tail + part)
 
 
+cdef void put(Media *m, Recording *rec, const char *frames, uint64_t position, uint32_t part) noexcept nogil:
+    """Frames into the file at their place. What a full disk does not take is left out, and counted; the next part is
+    tried again at its own place, so that what was not written is silence there and all after it keeps its time."""
+    cdef uint32_t whole
+    cdef long done = 0, written
+    if position + part > LONGEST_RECORDING:
+        refuse(rec, EFBIG)
+    else:
+        while done < <long>part * 4:
+            written = c_pwrite(rec.fd, frames + done, part * 4 - done, 44 + position * 4 + done)
+            if written <= 0:
+                refuse(rec, errno if written < 0 else EIO)
+                break
+            done += written
+    whole = <uint32_t>(done // 4)
+    if whole:
+        rec.good = position + whole
+    rec.refused += part - whole
+    m.recording_refused += part - whole
+
+
+cdef void refuse(Recording *rec, int error) noexcept nogil:
+    if rec.error == 0:
+        rec.error = error
+
+
 cdef void finish(Recording *rec) noexcept nogil:
-    """Write the sizes into the header and let go of the file."""
-    cdef uint32_t size = <uint32_t>(min(rec.tail, <uint64_t>LONGEST_RECORDING) * 4)
+    """Write the sizes into the header and let go of the file. After a refusal it ends with its last whole frame."""
+    cdef uint32_t size = <uint32_t>(rec.good * 4)
     cdef uint32_t riff = 36 + size
+    if rec.error != 0 and c_ftruncate(rec.fd, 44 + <int64_t>size) != 0:
+        refuse(rec, errno)
     if c_pwrite(rec.fd, &riff, 4, 4) != 4 or c_pwrite(rec.fd, &size, 4, 40) != 4:
-        rec.failed += 1
-    c_close(rec.fd)
+        refuse(rec, errno)
+    if c_close(rec.fd) != 0:  # a file system over the network may say only now that it is full
+        refuse(rec, errno)
     rec.fd = -1
     cw_store32(&rec.state, WRITTEN)
 

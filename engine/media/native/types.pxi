@@ -1,5 +1,6 @@
 # The operating system, and the structs that both threads see. Who may touch what is said at each struct.
 
+from libc.errno cimport EFBIG, EIO, errno
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
@@ -93,6 +94,7 @@ cdef extern from *:
     long c_read "read"(int, void *, size_t) noexcept nogil
     long c_write "write"(int, const void *, size_t) noexcept nogil
     long c_pwrite "pwrite"(int, const void *, size_t, int64_t) noexcept nogil
+    int c_ftruncate "ftruncate"(int, int64_t) noexcept nogil
     uint16_t htons(uint16_t) noexcept nogil
     uint16_t ntohs(uint16_t) noexcept nogil
     uint32_t htonl(uint32_t) noexcept nogil
@@ -174,7 +176,7 @@ cdef enum:
     E_DTMF = 1               # a: digit
     E_PLAY_DONE = 2          # a: play id, b: finished, x: seconds
     E_RTP_TIMEOUT = 3        # x: seconds
-    E_RECORDING_DONE = 4     # a: token, b: lost frames, x: seconds
+    E_RECORDING_DONE = 4     # a: token, b: lost frames, x: seconds in the file
     E_PORT_CLOSED = 5
 
 cdef struct Address:         # a sockaddr_in or sockaddr_in6; size 0: unknown
@@ -213,7 +215,9 @@ cdef struct Recording:
     uint64_t head            # samples below are final: media thread -> writer
     uint64_t tail            # samples below are written: writer -> media thread
     uint32_t lost            # packets without a place; media thread
-    uint32_t failed          # frames that the disk refused; writer
+    uint64_t good            # samples that are in the file; writer, as the next two
+    uint64_t refused         # samples that the disk did not take
+    int error                # errno of the first refusal, 0: none
     int32_t left, right      # slots
     Channel channels[2]
 
@@ -345,6 +349,7 @@ cdef struct Media:
     uint8_t stepped          # time is given, not read
     int64_t now, now_ms, tick, wall_offset
     uint64_t packets_received, packets_sent, packets_dropped, strangers, recording_overruns, event_overruns
+    uint64_t recording_refused  # samples that the disk did not take; writer
     int64_t late
     uint32_t stop
     Crypt protect, unprotect, protect_rtcp, unprotect_rtcp

@@ -18,6 +18,8 @@ from events.types import (
     EndedBy,
     LegDialled,
     LegEnded,
+    RecordingFailed,
+    RecordingStarted,
     RecordingStopped,
     RtpTimedOut,
 )
@@ -438,6 +440,23 @@ def test_silence_of_either_side_ends_the_talk(side: int) -> None:
         assert world.of(CallEnded)[0].outcome is CallOutcome.SERVED
 
     play(story)
+
+
+def test_a_recording_that_cannot_be_made_is_told_and_the_talk_goes_on() -> None:
+    async def story() -> None:
+        world, caller, _ = talking(Queue())
+        world.plane.read_only = True
+        await asyncio.sleep(5)
+        (failed,) = world.of(RecordingFailed)
+        assert (failed.why, failed.seconds, failed.refused) == ("Read-only file system", 0.0, -1.0)
+        assert [told.path for told in world.of(RecordingStopped)] == [failed.path]
+        assert world.of(CallEnded) == []
+        caller.hang_up()
+        await world.settle()
+        assert world.of(CallEnded)[0].outcome is CallOutcome.SERVED
+        assert len(world.of(RecordingStarted)) == len(world.of(RecordingStopped)) == 1
+
+    play(story, errors=True)
 
 
 @pytest.mark.parametrize("moment", [0.02, 0.0215, 0.03, 0.5, 1.03, 3.0])

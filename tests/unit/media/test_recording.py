@@ -1,5 +1,7 @@
 """Stereo files: both channels in time with each other whatever the network does, whole after any end."""
 
+import errno
+import gc
 import os
 import wave
 from pathlib import Path
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from engine.media import wav
 from engine.media.plane import Codec, MediaEvent, PlaneError, PortClosed, RecordingDone
 from engine.rtp import g711
+from tests.support.disks import files_end_at, fill_up, needs_root, read_only, small_disk
 from tests.unit.media.rig import Phone, Rig
 
 WORDS, OTHER = bytes([0x20]) * 160, bytes([0x90]) * 160
@@ -186,7 +189,9 @@ def test_nothing_outside_of_the_folder(rig: Rig, path: str) -> None:
     a, b = rig.phone(), rig.phone()
     with pytest.raises(PlaneError, match="recording"):
         rig.plane.record(a.port, b.port, path)
-    assert done(rig.events()) == RecordingDone(a.port, path, 0.0, 1)
+    told = done(rig.events())
+    assert (told.path, told.seconds, told.lost_frames, told.refused) == (path, 0.0, 1, -1.0)
+    assert told.error.startswith("recording ")
     assert not (rig.folder / "out.wav").exists()
 
 
@@ -230,3 +235,96 @@ def test_repair_makes_any_cut_file_playable(tmp_path_factory: pytest.TempPathFac
     assert pcm.tobytes() == whole[44 : 44 + frames * 4]
     assert wav.repair_all(folder) == {}
     assert (folder / "foreign.wav").read_bytes() == before
+
+
+# --- disks that take no more ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", [44, 46, 44 + 4 * 1600, 44 + 4 * 1600 + 3, 44 + 4 * 9000 + 1])
+def test_a_file_that_can_grow_no_further_can_be_played_and_tells_what_it_lacks(rig: Rig, room: int) -> None:
+    """The talk goes on, and both cores leave the same file."""
+    a, b = pair(rig)
+    with files_end_at(room):
+        rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+        rig.core.drain()
+        rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+        b.received()
+        rig.talk(1, a=(a, WORDS))
+        assert b.received(), "the talk goes on"
+        rig.plane.stop_recording(a.port)
+        told = done(rig.events())
+    kept = (room - 44) // 4
+    whole = 2 * 8000 + 160
+    pcm = read(rig.recordings / "a/b.wav")
+    assert pcm.shape == (kept, 2)
+    assert (pcm == [LEFT, RIGHT]).all()
+    assert told.seconds == kept / 8000
+    assert told.refused == (whole - kept) / 8000
+    assert told.lost_frames == -(-(whole - kept) // 160)
+    assert told.error == os.strerror(errno.EFBIG)
+    assert rig.core.health()["recording_refused"] == told.refused
+    assert list(wav.unfinished(rig.recordings)) == []
+
+
+def test_the_next_recording_is_whole_when_there_is_room_again(rig: Rig) -> None:
+    a, b = pair(rig, "one.wav")
+    with files_end_at(2000):
+        rig.talk(20, a=(a, WORDS), b=(b, OTHER))
+        rig.plane.record(a.port, b.port, "two.wav")
+        assert done(rig.events()).error
+    rig.talk(20, a=(a, WORDS), b=(b, OTHER))
+    rig.plane.stop_recording(a.port)
+    told = done(rig.events())
+    assert (told.path, told.error, told.refused, told.lost_frames) == ("two.wav", "", 0.0, 0)
+    assert (read(rig.recordings / "two.wav")[200:3000] == [LEFT, RIGHT]).all()
+
+
+def test_no_room_for_the_header_leaves_no_file_and_no_descriptor(rig: Rig) -> None:
+    a, b = rig.phone(), rig.phone()
+    gc.collect()
+    before = len(os.listdir("/proc/self/fd"))
+    with files_end_at(20), pytest.raises(PlaneError, match="No space"):
+        rig.plane.record(a.port, b.port, "x.wav")
+    assert not (rig.recordings / "x.wav").exists()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert done(rig.events()).refused == -1.0
+
+
+def test_a_folder_that_is_read_only_is_said_and_the_talk_goes_on(rig: Rig) -> None:
+    a, b = rig.phone(), rig.phone()
+    rig.plane.bridge(a.port, b.port)
+    with read_only(rig.recordings):
+        with pytest.raises(PlaneError, match=r"Read-only file system|Permission denied"):
+            rig.plane.record(a.port, b.port, "x.wav")
+        told = done(rig.events())
+        assert (told.seconds, told.refused) == (0.0, -1.0)
+        rig.talk(5, a=(a, WORDS))
+        assert len(b.received()) >= 4
+    rig.plane.record(a.port, b.port, "y.wav")
+    rig.plane.stop_recording(a.port)
+    assert done(rig.events()).error == ""
+
+
+@needs_root
+def test_a_disk_that_fills_up_and_is_freed_while_it_records(rig: Rig) -> None:
+    """What it did not take is silence in the native core's file, and what comes after stands at its own time; the
+    reference writes all at the end."""
+    with small_disk(rig.recordings, 256) as disk:
+        a, b = pair(rig)
+        rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+        rig.core.drain()
+        ballast = fill_up(disk)
+        rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+        rig.core.drain()
+        ballast.unlink()
+        rig.talk(50, a=(a, WORDS), b=(b, OTHER))
+        rig.plane.stop_recording(a.port)
+        told = done(rig.events())
+        pcm = read(disk / "a/b.wav")
+    assert (told.seconds, len(pcm)) == (3.0, 24_000)
+    lost = round(told.refused * 8000)
+    assert (pcm == 0).all(axis=1).sum() == pytest.approx(lost, abs=1700)
+    assert (pcm[:3000] == [LEFT, RIGHT]).all()
+    assert (pcm[16_000:23_000] == [LEFT, RIGHT]).all()
+    if lost:
+        assert told.error == os.strerror(errno.ENOSPC)
