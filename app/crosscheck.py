@@ -73,6 +73,7 @@ def references(drafts: Drafts, flows: Flows) -> list[Problem]:
         *_numbers(drafts.main, drafts.agents, flows.names),
         *_addresses(drafts.main),
         *_trunks(drafts.trunks, drafts.agents),
+        *_unprovable_names(main, drafts.trunks),
         *_agents(drafts.agents, known, _outbound(drafts.trunks), country),
         *_queues(drafts.queues, known),
     ]
@@ -158,7 +159,7 @@ def _telephone(agents: Draft[sections.Agents], at: YamlPath, phone: str, country
 
 
 def _trunks(trunks: Draft[sections.Trunks], agents: Draft[sections.Agents]) -> list[Problem]:
-    problems = _trunk_users(trunks, agents)
+    problems = [*_trunk_users(trunks, agents), *_trunk_names(trunks)]
     owners: dict[object, tuple[str, YamlPath]] = {}
     for name, trunk in trunks.model.trunks.items() if trunks.model else ():
         for n, network in enumerate(trunk.networks):
@@ -171,6 +172,45 @@ def _trunks(trunks: Draft[sections.Trunks], agents: Draft[sections.Agents]) -> l
                 line = trunks.source.place(first)[0]
                 problems.append(trunks.source.problem(path, message, f"see {trunks.source.file}:{line}"))
     return problems
+
+
+def _trunk_names(trunks: Draft[sections.Trunks]) -> list[Problem]:
+    """A name in certificates is that of one trunk."""
+    problems = []
+    owners: dict[str, tuple[str, YamlPath]] = {}
+    for name, trunk in trunks.model.trunks.items() if trunks.model else ():
+        for n, own in enumerate(trunk.trust.tls_names if trunk.trust else ()):
+            path: YamlPath = ("trunks", name, "trust", "tls_names", n)
+            owner, first = owners.setdefault(own.lower(), (name, path))
+            if first != path:
+                message = f"the name '{own}' is already that of trunk '{owner}'"
+                line = trunks.source.place(first)[0]
+                problems.append(trunks.source.problem(path, message, f"see {trunks.source.file}:{line}"))
+    return problems
+
+
+def _unprovable_names(main: Draft[sections.Callwright], trunks: Draft[sections.Trunks]) -> list[Problem]:
+    """Trust in certificates that nobody is asked for. A TLS server that we connect to has shown its own."""
+    if main.model is None or trunks.model is None or not main.sound("sip"):
+        return []
+    sip = main.model.sip
+    listens = any(at.transport == "tls" for at in sip.listen)
+    if listens and sip.tls is not None and sip.tls.client_ca:
+        return []
+    lacks = "no 'sip.tls.client_ca'" if listens else "no listener on 'tls'"
+    return [
+        trunks.source.problem(
+            ("trunks", name, "trust", "tls_names"),
+            f"nobody can prove these names: callwright.yaml has {lacks}",
+            "sip: {listen: [tls:0.0.0.0:5061], tls: {…, client_ca: tls/carriers.pem}}",
+        )
+        for name, trunk in trunks.model.trunks.items()
+        if trunk.trust is not None and not _connects_by_tls(trunk)
+    ]
+
+
+def _connects_by_tls(trunk: sections.Trunk) -> bool:
+    return trunk.outbound is not None and any(target.transport == "tls" for target in trunk.outbound.targets)
 
 
 def _trunk_users(trunks: Draft[sections.Trunks], agents: Draft[sections.Agents]) -> list[Problem]:

@@ -251,9 +251,18 @@ class TrunkInbound(Model):
     password: SecretStr
 
 
+class TrunkTrust(Model):
+    tls_names: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=253)]], BeforeValidator(_listed)
+    ] = Field(min_length=1, max_length=32)
+    """Domains or addresses (RFC 5922 §7: no wildcards). Calls come through the trunk over TLS only, from a peer whose
+    certificate names one of them; `networks`, when given as well, must hold its address too."""
+
+
 class Trunk(Model):
     networks: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]] = Field(default=[])
     """Calls from these source addresses need no password. The longest matching prefix over all trunks wins."""
+    trust: TrunkTrust | None = None
     inbound: TrunkInbound | None = None
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """At once, both directions together."""
@@ -273,8 +282,8 @@ class Trunk(Model):
 
     @model_validator(mode="after")
     def _useful(self) -> "Trunk":
-        if not self.networks and self.inbound is None and self.outbound is None:
-            raise ValueError("a trunk needs 'networks', 'inbound' or 'outbound'")
+        if not (self.networks or self.trust or self.inbound or self.outbound):
+            raise ValueError("a trunk needs 'networks', 'trust', 'inbound' or 'outbound'")
         return self
 
 

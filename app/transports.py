@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from engine.large import CONNECT_WITHIN
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, FlowFault
 from engine.sip.grammar import ParseError
 from engine.sip.parse import parse
 from engine.transport.addresses import Address, LocalAddresses, is_ipv6, is_wildcard
@@ -113,6 +113,9 @@ class Transports:
     def peer_names(self, flow: Flow) -> tuple[str, ...]:
         """Names in the certificate by which the peer of a TLS flow has proved itself; () when it has not."""
         return () if self._pool is None else self._pool.peer_names(flow)
+
+    def fault_of(self, flow: Flow) -> FlowFault:
+        return FlowFault() if self._pool is None else self._pool.fault_of(flow)
 
     def flow_to(self, transport: str, remote: Address, name: str = "") -> Flow | None:
         """A flow that reaches `remote`; connections are opened as needed (Pool.flow_to). name: whom a TLS server must

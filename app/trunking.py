@@ -4,6 +4,7 @@ from app import sections
 from app.settings import Site
 from engine.media.plane import Codec
 from engine.media.profile import MediaProfile
+from engine.transport.tls import domain
 from engine.trunks.breaker import Health
 from engine.trunks.credentials import Credentials
 from engine.trunks.identity import Identity
@@ -24,6 +25,7 @@ def _trunk(name: str, section: sections.Trunk) -> Trunk:
     return Trunk(
         name=name,
         networks=tuple(section.networks),
+        tls_names=frozenset(domain(name) for name in section.trust.tls_names) if section.trust else frozenset(),
         user=section.inbound.user if section.inbound else "",
         caller=_rules(section.caller),
         called=_rules(section.called),

@@ -206,7 +206,9 @@ class Control:
         trunks = trunking.trunks(site)
         limits = {trunk.name: Limits(trunk.max_calls, trunk.calls_per_second) for trunk in trunks}
         self._trunks = TrunkPool(trunks, limits, self._acd.trunk_changed)
-        admission = Admission(trunks, authenticator, _domains(site), FEATURE_PREFIX, limits)
+        admission = Admission(
+            trunks, authenticator, _domains(site), FEATURE_PREFIX, limits, self._transports.peer_names
+        )
         self._gate = protection.gate(
             main.sip.defence, _domains(site), ALLOW.split(", "), admission.trunk_name, self.emit
         )
@@ -247,6 +249,7 @@ class Control:
                 send=self._sip.trace.sending(self._transports.send),
                 flow_to=self._transports.flow_to,
                 alive=self._transports.alive,
+                fault_of=self._transports.fault_of,
                 large=LargeRequests(self._transports.tcp_for_large, self._transports.mtu),
                 planes=self._medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),

@@ -1,8 +1,10 @@
-"""Who may call: trunks by source network, our own phones by digest; nobody else (RFC 3261 §22, RFC 3325)."""
+"""Who may call: trunks by source network or certificate, our own phones by digest; nobody else (RFC 3261 §22, RFC 3325,
+RFC 5922)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from engine.authentication import Authenticator
 from engine.media.profile import USUAL, MediaProfile
@@ -11,6 +13,7 @@ from engine.sip.grammar import BadHeader
 from engine.sip.headers import parse_name_addr
 from engine.sip.message import Request, Response, reply
 from engine.transport.addresses import parse_ip
+from engine.transport.tls import domains_of
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
 from engine.trunks.rewrite import rewrite
@@ -33,7 +36,8 @@ class Admitted:
 
 class Admission:
     """feature_prefix: numbers that only our own phones may dial, so that they are always asked for their password.
-    limits: by name of trunk, shared with the calls that go out by them."""
+    limits: by name of trunk, shared with the calls that go out by them. peer_names: what the certificate of a flow's
+    peer, checked, names; () for none."""
 
     def __init__(
         self,
@@ -42,8 +46,11 @@ class Admission:
         domains: frozenset[str],
         feature_prefix: str,
         limits: Mapping[str, Limits],
+        peer_names: Callable[[Flow], Sequence[str]] = lambda _: (),
     ):
-        self._trunks = trunks
+        self._trunks = [trunk for trunk in trunks if not trunk.tls_names]
+        self._proving = [trunk for trunk in trunks if trunk.tls_names]
+        self._peer_names = peer_names
         self._users = {trunk.user: trunk for trunk in trunks if trunk.user}
         self._limits = limits
         self._authenticator = authenticator
@@ -79,11 +86,14 @@ class Admission:
         return Admitted(trunk.name, "", caller, name, dialled, trunk.profile)
 
     def trunk_of(self, flow: Flow) -> Trunk | None:
-        """The trunk with the longest prefix that holds this source. Not over WebSocket: any page that a browser in a
-        trusted network shows can open one, so that its address proves nothing."""
+        """The trunk that the certificate of the peer names, else the one with the longest prefix that holds its
+        address. Not over WebSocket: any page that a browser in a trusted network shows can open one, so that its
+        address proves nothing."""
         if flow.transport in ("ws", "wss"):
             return None
         host = flow.remote[0]
+        if flow.transport == "tls" and self._proving and (trunk := self._proven(flow, host)):
+            return trunk
         if host not in self._known:
             if len(self._known) >= SOURCES_LIMIT:
                 self._known.clear()
@@ -94,6 +104,13 @@ class Admission:
         """Of the trunk that a flow belongs to; None for all other peers."""
         trunk = self.trunk_of(flow)
         return trunk.name if trunk is not None else None
+
+    def _proven(self, flow: Flow, host: str) -> Trunk | None:
+        named = domains_of(self._peer_names(flow))
+        for trunk in self._proving:
+            if not trunk.tls_names.isdisjoint(named) and (not trunk.networks or _holds(trunk.networks, host)):
+                return trunk
+        return None
 
     def _find(self, host: str) -> Trunk | None:
         address = parse_ip(host)
@@ -114,6 +131,11 @@ class Admission:
     def released(self, trunk: str) -> None:
         if trunk in self._limits:
             self._limits[trunk].release()
+
+
+def _holds(networks: Sequence[IPv4Network | IPv6Network], host: str) -> bool:
+    address = parse_ip(host)
+    return any(address in network for network in networks)
 
 
 def _identity(request: Request) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from engine.large import LargeRequests
 from engine.media.plane import Codec, Plane, PortId
 from engine.sdp.crypto import SrtpPolicy
 from engine.sip.dialog import Dialog, DialogId
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, FlowFault
 from engine.sip.headers import NameAddr
 from engine.sip.matching import Way
 from engine.sip.message import Request, Response
@@ -86,6 +86,8 @@ class Line:
     """0 ≤ chance < 1: waits after glare."""
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something: False once a connection is gone."""
+    fault_of: Callable[[Flow], FlowFault] = lambda _: FlowFault()
+    """Why a connection is gone."""
     large: LargeRequests = field(default_factory=LargeRequests)
     clients: dict[ClientKey, "ResponseHandler"] = field(default_factory=dict)
     dialogs: dict[DialogId, "SipLeg"] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from engine.registration import Registration
 from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.dialog import dialog_id
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, FlowFault
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
 from engine.sip.parse import bad_request, parse
@@ -84,6 +84,7 @@ class Parts:
     flow_to: FlowTo
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something."""
+    fault_of: Callable[[Flow], FlowFault] = lambda _: FlowFault()
     large: LargeRequests = field(default_factory=LargeRequests)
     planes: Planes
     registration: Registration
@@ -122,6 +123,7 @@ class UserAgent:
             counts=self._counts,
             flow_to=parts.flow_to,
             alive=parts.alive,
+            fault_of=parts.fault_of,
             large=parts.large,
             chance=parts.chance,
         )

@@ -3,6 +3,15 @@
 from typing import NamedTuple
 
 
+class FlowFault(NamedTuple):
+    """Why a connection ended, or never came about."""
+
+    why: str = ""
+    """In the words of the system or of TLS; "": it was closed in order, or nobody remembers."""
+    unproven: bool = False
+    """The peer's certificate is not good for whom we wanted: to try again soon is of no use."""
+
+
 class Flow(NamedTuple):
     """One pair of addresses over one transport (the flow of RFC 5626 §3). Hashable; equal flows are one path.
 

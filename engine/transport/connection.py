@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         "made",
         "name",
         "transport",
+        "unproven",
         "why",
     )
 
@@ -93,6 +94,8 @@ class Connection(asyncio.Protocol):
         """Ready for use, or gone."""
         self.why = ""
         """Why it ended, when that was a fault."""
+        self.unproven = False
+        """That was the peer's certificate."""
 
     # --- from the loop --------------------------------------------------------------------------------------------
 
@@ -224,7 +227,7 @@ class Connection(asyncio.Protocol):
         """Send TLS's alert and close."""
         assert self._tls is not None
         assert self._transport is not None
-        self.why = str(fault)
+        self.why, self.unproven = str(fault), fault.unproven
         alert = self._tls.outgoing()
         if alert:
             self._transport.write(alert)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from engine.sip.flow import Flow
+from engine.sip.flow import Flow, FlowFault
 from engine.transport.addresses import Address, LocalAddresses, is_ipv6, is_wildcard, plain
 from engine.transport.carrier import Carrier, StreamCarrier
 from engine.transport.connection import Connection
@@ -35,6 +35,8 @@ CONNECT_WITHIN = 3.0
 OPENING_LIMIT = 256
 """Connections that we are opening at once."""
 BACKLOG = 1024
+FAULTS_LIMIT = 256
+"""Connections that failed of which the reason is remembered."""
 LOG_EVERY = 1.0
 
 
@@ -72,6 +74,7 @@ class Pool:
         self._unproven: dict[int, None] = {}  # oldest first
         self._targets: dict[tuple[str, Address, str], int] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._faults: dict[Flow, FlowFault] = {}  # oldest first
         self._log_at = 0.0
         self._unlogged = 0
 
@@ -91,6 +94,10 @@ class Pool:
         """Names in the certificate that the peer of this flow has proved to be its own."""
         connection = self._connections.get(flow.connection)
         return () if connection is None else connection.peer_names
+
+    def fault_of(self, flow: Flow) -> FlowFault:
+        """Why this flow failed, if it did so lately."""
+        return self._faults.get(flow, FlowFault())
 
     def send(self, flow: Flow, data: bytes) -> bool:
         """False when the connection is gone."""
@@ -147,6 +154,7 @@ class Pool:
         if self._forget(flow, connection):
             if why:
                 self._note(flow, why)
+                self._remember(flow, FlowFault(why, connection.unproven))
             self._lost(flow)
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -239,6 +247,11 @@ class Pool:
         self._note(oldest.flow, "made room for a newer connection")
         oldest.abort()
         return True
+
+    def _remember(self, flow: Flow, fault: FlowFault) -> None:
+        if len(self._faults) >= FAULTS_LIMIT:
+            del self._faults[next(iter(self._faults))]
+        self._faults[flow] = fault
 
     def _note(self, flow: Flow, why: str) -> None:
         """One line a second: a flood of bad connections must not become a flood of lines."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from engine.transport.addresses import parse_ip
+
 log = structlog.get_logger()
 
 READ_BYTES = 65_536
@@ -21,6 +23,9 @@ WAITING_LIMIT = 256 * 1024
 
 class TlsFault(Exception):
     """The handshake or a record is bad. `outgoing` still has the alert for the peer."""
+
+    unproven = False
+    """The peer's certificate is what is bad."""
 
 
 class KeyPair(NamedTuple):
@@ -154,7 +159,7 @@ class TlsPipe:
     server_name: whom we connect to (name or address), which its certificate must name; None: we are the server.
     """
 
-    __slots__ = ("_in", "_object", "_out", "_waiting", "ended", "established")
+    __slots__ = ("_in", "_names", "_object", "_out", "_waiting", "ended", "established")
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
         self._in = ssl.MemoryBIO()
@@ -163,6 +168,7 @@ class TlsPipe:
             self._in, self._out, server_side=server_name is None, server_hostname=server_name
         )
         self._waiting = bytearray()
+        self._names: tuple[str, ...] | None = None  # read once: it is asked for with each message
         self.established = False
         self.ended = False
         """The peer has closed its side in order."""
@@ -213,7 +219,14 @@ class TlsPipe:
     def peer_names(self) -> tuple[str, ...]:
         """Names in the peer's certificate, when it showed one and it was checked: DNS, `sip:` URIs and addresses of
         its subjectAltName, else the common name (RFC 5922 §7.1)."""
-        found = self._object.getpeercert() if self.established else None
+        if self._names is None:
+            if not self.established:
+                return ()
+            self._names = self._read_names()
+        return self._names
+
+    def _read_names(self) -> tuple[str, ...]:
+        found = self._object.getpeercert()
         if not found:
             return ()
         names = _values(found.get("subjectAltName", ()), ("DNS", "URI", "IP Address"))
@@ -226,12 +239,28 @@ class TlsPipe:
         except ssl.SSLWantReadError:
             return False
         except (ssl.SSLError, ValueError) as error:  # ValueError: a name in the certificate that is none
-            raise TlsFault(_said(error)) from error
+            fault = TlsFault(_said(error))
+            fault.unproven = isinstance(error, ssl.CertificateError)
+            raise fault from error
         self.established = True
         if self._waiting:
             waiting, self._waiting = bytes(self._waiting), bytearray()
             self.write(waiting)
         return True
+
+
+def domains_of(names: Iterable[str]) -> frozenset[str]:
+    """The SIP domains among `peer_names`, in small letters (RFC 5922 §7.1): those of `sip:` URIs without user part;
+    only when there is none, the other names. A wildcard is no domain (§7.2)."""
+    lower = [name.lower() for name in names]
+    domains = [name[4:] for name in lower if name.startswith("sip:") and "@" not in name]
+    return frozenset(domains or (domain(name) for name in lower if ":" not in name or parse_ip(name) is not None))
+
+
+def domain(name: str) -> str:
+    """A domain or address as it is compared: small letters, IPv6 in its short form."""
+    address = parse_ip(name)
+    return name.lower() if address is None else str(address)
 
 
 def _values(pairs: Iterable[Any], kinds: tuple[str, ...]) -> tuple[str, ...]:

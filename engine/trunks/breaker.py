@@ -88,8 +88,9 @@ class Breaker:
         down_for, self.since = now - self.since, now
         return Up(down_for)
 
-    def failed(self, now: float, why: str, retry_after: float = 0.0) -> Down | None:
-        """It was silent, unreachable, or said 503 (retry_after: what that asked for)."""
+    def failed(self, now: float, why: str, retry_after: float = 0.0, *, certain: bool = False) -> Down | None:
+        """It was silent, unreachable, or said 503 (retry_after: what that asked for). certain: the next try would fail
+        as well, so one is enough."""
         self._failures += 1
         self._probing_until = None
         self._held_until = max(self._held_until, now + min(retry_after, RETRY_AFTER_MAX))
@@ -98,7 +99,7 @@ class Breaker:
             self._probe_at = min(self._probe_at, now + min(SOON, self._health.every))
         if self.state is State.DOWN:
             return None
-        if self._failures < self._health.failures:
+        if self._failures < self._health.failures and not certain:
             self.state = State.DOUBTED
             return None
         self.state, self.since = State.DOWN, now

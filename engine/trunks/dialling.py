@@ -116,8 +116,11 @@ class Dialling:
         status, refusal = leg.sip_status or 487, leg.refusal
         self._status = status
         if not leg.rung and (leg.lost or status == 503):
-            why = {"transport": "no connection", "timeout": "no answer to INVITE"}.get(leg.lost, "503 to INVITE")
-            trunk.failed(target, why, retry_after_of(refusal) if refusal is not None else 0.0)
+            if leg.lost == "transport":
+                trunk.no_connection(target, leg.flow)
+            else:
+                why = "no answer to INVITE" if leg.lost else "503 to INVITE"
+                trunk.failed(target, why, retry_after_of(refusal) if refusal is not None else 0.0)
             return None
         if refusal is not None and 300 <= status < 400:
             return refusal

@@ -35,6 +35,9 @@ class Trunk:
     name: str
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Calls from there need no password, and are believed who calls (RFC 3325)."""
+    tls_names: frozenset[str] = frozenset()
+    """When given, that is so only over TLS for a peer whose certificate names one of these (RFC 5922), in small
+    letters; without networks, from anywhere."""
     user: str = ""
     """Calls that prove this digest user come through it, wherever they come from; "": none."""
     caller: tuple[Rule, ...] = ()

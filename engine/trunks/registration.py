@@ -33,6 +33,7 @@ class Owner(Protocol):
     def name(self) -> str: ...
     def registrar(self, attempt: int) -> Target: ...
     def flow(self, target: Target) -> Flow | None: ...
+    def no_connection(self, target: Target, flow: Flow) -> str: ...
     def arm(self) -> None:
         """`deadline` may have changed."""
 
@@ -51,6 +52,7 @@ class Registration(ResponseHandler):
         self._key: ClientKey | None = None
         self._answer: Answer | None = None
         self._target = owner.outbound.targets[0]
+        self._flow: Flow | None = None  # of the latest REGISTER
         self._removed: asyncio.Future[None] | None = None
 
     @property
@@ -93,7 +95,10 @@ class Registration(ResponseHandler):
     def failed(self, key: ClientKey, why: str) -> None:
         if key == self._key:
             self._key = None
-            self._lost("no connection" if why == "transport" else "no answer")
+            if why == "transport" and self._flow is not None:
+                self._lost(self._owner.no_connection(self._target, self._flow))
+            else:
+                self._lost("no answer")
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -105,7 +110,7 @@ class Registration(ResponseHandler):
         if not order.proven:
             self._answer = None
             self._target = owner.registrar(order.attempt)
-        flow = owner.flow(self._target)
+        flow = self._flow = owner.flow(self._target)
         if flow is None:
             self._lost("no address")
             return

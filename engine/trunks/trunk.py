@@ -128,11 +128,19 @@ class TrunkAtWork:
         if breaker is not None:
             self._health(target, [breaker.answered(self._now())])
 
-    def failed(self, target: Target, why: str, retry_after: float = 0.0) -> None:
-        """A call through it met silence, a dead connection or 503."""
+    def failed(self, target: Target, why: str, retry_after: float = 0.0, *, certain: bool = False) -> None:
+        """A call through it met silence or 503."""
         breaker = self._breakers.get(target)
         if breaker is not None:
-            self._health(target, [breaker.failed(self._now(), why, retry_after)])
+            self._health(target, [breaker.failed(self._now(), why, retry_after, certain=certain)])
+
+    def no_connection(self, target: Target, flow: Flow) -> str:
+        """The connection to it failed: counted, and why. A certificate that does not prove the target is a fault at
+        once: it is as bad at the next try."""
+        fault = self.line.fault_of(flow)
+        why = f"no connection: {fault.why}" if fault.why else "no connection"
+        self.failed(target, why, certain=fault.unproven)
+        return why
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -182,7 +190,7 @@ class TrunkAtWork:
             ("Accept", "application/sdp"),
             ("User-Agent", SERVER),
         ]
-        self.line.send_request(Request("OPTIONS", uri, Headers.of(items), b""), flow, _Probe(self, target))
+        self.line.send_request(Request("OPTIONS", uri, Headers.of(items), b""), flow, _Probe(self, target, flow))
 
     def _health(self, target: Target, changes: Sequence[Up | Down | None]) -> None:
         now = self._now()
@@ -215,9 +223,10 @@ class TrunkAtWork:
 class _Probe(ResponseHandler):
     """The answer to one OPTIONS."""
 
-    def __init__(self, trunk: TrunkAtWork, target: Target) -> None:
+    def __init__(self, trunk: TrunkAtWork, target: Target, flow: Flow) -> None:
         self._trunk = trunk
         self._target = target
+        self._flow = flow
 
     def response(self, key: ClientKey, response: Response) -> None:
         if response.status == 503:
@@ -227,4 +236,4 @@ class _Probe(ResponseHandler):
 
     def failed(self, key: ClientKey, why: str) -> None:
         if why == "transport":  # silence has been counted long before the transaction gives up
-            self._trunk.failed(self._target, "no connection")
+            self._trunk.no_connection(self._target, self._flow)

@@ -51,11 +51,11 @@ class Authority:
     def certificate(self) -> Path:
         return self.folder / "ca.pem"
 
-    def issue(self, file: str, *names: str) -> KeyPair:
-        """FILE.pem and FILE.key for these names: DNS names, addresses, `sip:` URIs."""
+    def issue(self, file: str, *names: str, expired: bool = False) -> KeyPair:
+        """FILE.pem and FILE.key for these names: DNS names, addresses, `sip:` URIs. expired: a minute ago."""
         key = _key()
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-        builder = self._builder(key, _name(names[0])).add_extension(alternatives, critical=False)
+        builder = self._builder(key, _name(names[0]), expired=expired).add_extension(alternatives, critical=False)
         pair = KeyPair(self.folder / f"{file}.pem", self.folder / f"{file}.key")
         self._write(pair.certificate, builder)
         form = serialization.PrivateFormat.PKCS8
@@ -69,8 +69,9 @@ class Authority:
             context.load_cert_chain(*own)
         return context
 
-    def _builder(self, key: Key, subject: x509.Name) -> x509.CertificateBuilder:
+    def _builder(self, key: Key, subject: x509.Name, *, expired: bool = False) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        ends = now - datetime.timedelta(minutes=1) if expired else now + datetime.timedelta(days=1)
         own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._own.public_key())
         return (
@@ -80,7 +81,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_after(ends)
             .add_extension(own, critical=False)
             .add_extension(issuer, critical=False)
         )

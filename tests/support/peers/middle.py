@@ -99,7 +99,7 @@ def kamailio(folder: Path, server: str, *, pair: KeyPair | None = None, authorit
     config = folder / f"kamailio-{port}.cfg"
     config.write_text(KAMAILIO.format(**told))
     command = ["kamailio", "-f", str(config), "-DD", "-E", "-m", "16", "-M", "4", "-Y", str(folder)]
-    with _running(command, folder / f"kamailio-{port}.log", port):
+    with running(command, folder / f"kamailio-{port}.log", port):
         yield f"{HOST}:{port}"
 
 
@@ -108,7 +108,7 @@ def sippy(folder: Path, server: str) -> Iterator[str]:
     """A B2BUA before `server`: calls get a second dialog; registrations pass as through a proxy; media go past it."""
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "sippy.b2bua_simple", "-f", "-l", HOST, "-p", str(port), "-n", server]
-    with _running(command, folder / f"sippy-{port}.log", port):
+    with running(command, folder / f"sippy-{port}.log", port):
         yield f"{HOST}:{port}"
 
 
@@ -116,7 +116,7 @@ MIDDLES = {"kamailio": kamailio, "sippy": sippy}
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], log: Path, port: int) -> Iterator[None]:
+def running(command: Sequence[str], log: Path, port: int) -> Iterator[None]:
     """Until the end of the block. Raises PeerError, with its log, when it does not take its port."""
     environment = {**os.environ, "SIPLOG_LOGFILE_FILE": str(log), "SIPLOG_BEND": "stderr"}
     with log.open("w") as output:

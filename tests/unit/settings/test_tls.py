@@ -7,6 +7,7 @@ import pytest
 
 from app.settings import ConfigErrors, load
 from app.tls import tls_settings
+from app.trunking import trunks
 from engine.transport.tls import KeyPair, server_context
 from tests.support.authority import Authority
 
@@ -62,6 +63,56 @@ def test_a_secure_listener_needs_a_certificate(site: Path) -> None:
         f"7:7: 'tls' needs a certificate, and there is no 'sip.tls'{hint}",
         f"8:7: 'wss' needs a certificate, and there is no 'sip.tls'{hint}",
     ]
+
+
+TRUST = """trunks:
+  carrier:
+    trust: {tls_names: [sbc.carrier.example]}
+"""
+
+
+def trusting(site: Path, trunks: str, more: str = "") -> Path:
+    (site / "config" / "trunks.yaml").write_text(trunks)
+    return listening(site, tls(more=more))
+
+
+def told_of_trunks(site: Path) -> list[str]:
+    with pytest.raises(ConfigErrors) as raised:
+        load(site)
+    return [str(problem).partition("\n")[0] for problem in raised.value.problems]
+
+
+def test_names_that_a_trunk_is_trusted_by(site: Path) -> None:
+    text = TRUST.replace("sbc.c", "SBC.C").replace("]}", ", '2001:DB8::0007']}")
+    (trunk,) = trunks(load(trusting(site, text, "    client_ca: tls/ca.pem\n")))
+    assert trunk.tls_names == {"sbc.carrier.example", "2001:db8::7"}
+
+
+def test_names_that_nobody_can_prove(site: Path) -> None:
+    """Nobody is asked for a certificate, or there is no TLS at all; but a TLS server that we connect to shows one."""
+    lacks = "config/trunks.yaml:3:24: nobody can prove these names: callwright.yaml has no"
+    assert told_of_trunks(trusting(site, TRUST)) == [f"{lacks} 'sip.tls.client_ca'"]
+    main = site / "config" / "callwright.yaml"
+    main.write_text(main.read_text().replace("tls:127.0.0.1:5061", "udp:127.0.0.1:5060"))
+    assert told_of_trunks(site) == [f"{lacks} listener on 'tls'"]
+    path = site / "config" / "trunks.yaml"
+    path.write_text(TRUST + "    outbound: {targets: tls:sbc.carrier.example}\n")
+    assert load(site).trunks["carrier"].outbound is not None
+
+
+def test_mistakes_in_names(site: Path) -> None:
+    second = "  other:\n    trust: {tls_names: Sbc.Carrier.Example}\n"
+    assert told_of_trunks(trusting(site, TRUST + second, "    client_ca: tls/ca.pem\n")) == [
+        "config/trunks.yaml:5:24: the name 'Sbc.Carrier.Example' is already that of trunk 'carrier'"
+    ]
+    path = site / "config" / "trunks.yaml"
+    path.write_text(TRUST.replace("sbc", "'*'").replace("['*'.carrier.example]", "['*.carrier.example', []]"))
+    assert [text.split(": ")[0] for text in told_of_trunks(site)] == [
+        "config/trunks.yaml:3:25",
+        "config/trunks.yaml:3:46",
+    ]
+    path.write_text(TRUST.replace("[sbc.carrier.example]", "[]"))
+    assert [text.split(": ")[0] for text in told_of_trunks(site)] == ["config/trunks.yaml:3:24"]
 
 
 def test_files_that_are_not_there(site: Path) -> None:

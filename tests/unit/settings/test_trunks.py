@@ -101,7 +101,7 @@ def test_mistakes_of_agents(tmp_path: Path, agent: str, country: str, told: str)
 @pytest.mark.parametrize(
     ("carrier", "told"),
     [
-        ("{max_calls: 5}", "a trunk needs 'networks', 'inbound' or 'outbound'"),
+        ("{max_calls: 5}", "a trunk needs 'networks', 'trust', 'inbound' or 'outbound'"),
         ("{outbound: {targets: []}}", "targets"),
         ("{outbound: {targets: 'sip:x'}}", "is not [transport:]host[:port]"),
         ("{outbound: {targets: x, user: a}}", "'user' and 'password' belong together"),

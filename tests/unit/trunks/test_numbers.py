@@ -104,7 +104,7 @@ def test_a_withheld_number_stays_withheld() -> None:
     assert who.from_ == '"Anonymous" <sip:anonymous@anonymous.invalid>'
     assert who.headers == (
         ("Privacy", "id"),
-        ("P-Asserted-Identity", "<sip:%2B864001001001@op.example>"),
+        ("P-Asserted-Identity", "<sip:+864001001001@op.example>"),
     )
 
 
