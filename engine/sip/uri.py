@@ -114,8 +114,8 @@ def escape(text: str) -> str:
 
 
 def sip_uri(user: str | None, host: str, port: int | None = None, **params: str | None) -> Uri:
-    """A sip: URI from plain text: `user` is escaped whatever it holds, but for the + of E.164: §19.1.4 does not let `%2B`
-    mean the same. host: no brackets."""
+    """A sip: URI from plain text: `user` is escaped whatever it holds, but for the + of E.164: `%2B` does not equal it
+    (§19.1.4). host: no brackets."""
     return Uri("sip", escape(user).replace("%2B", "+") if user else None, None, host, port, tuple(params.items()))
 
 
