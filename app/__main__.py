@@ -35,7 +35,7 @@ app.add_typer(database, name="db", no_args_is_help=True)
 
 @app.command()
 def serve(site: SITE = HERE) -> None:
-    """Start the hotline, and keep it running until Ctrl-C.
+    """Start the hotline, and keep it running until Ctrl-C, which lets calls in progress finish (again: ends them now).
 
     Checks the whole configuration first; with a mistake in it nothing starts."""
     sys.stdout.flush()
@@ -141,6 +141,18 @@ def status(site: SITE = HERE) -> None:
     from app.ask import show_status  # noqa: PLC0415
 
     raise typer.Exit(show_status(site, sys.stdout))
+
+
+@app.command()
+def drain(site: SITE = HERE) -> None:
+    """Take no new calls, let those in progress come to their end, then stop the hotline. Shows how many are left.
+
+    The same as SIGTERM, or Ctrl-C where it was started. New calls get 503 with Retry-After, so that an operator with
+    another way in takes that; agents and their phones work on. What is left after `drain.within` seconds
+    (config/callwright.yaml) is ended. Ctrl-C here only stops watching; the same command again ends all calls now."""
+    from app.orders import order  # noqa: PLC0415
+
+    raise typer.Exit(order(site, "drain", sys.stdout))
 
 
 @defence.command()

@@ -5,35 +5,30 @@ import asyncio
 import random
 import resource
 import signal
-import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import msgspec
-import structlog
 import uvloop
 
 from app.logs import configure_logs
 from app.settings import load
+from app.supervised import Supervised
 from app.transports import SPARE_DESCRIPTORS, parse_sip_socket
 from app.wiring import Control, Inputs
 from engine.transport.pool import CONNECTIONS_LIMIT
-from events.types import ProcessExited, ProcessStarted
 from kernel.clock import system_clock
+from kernel.heartbeat import beat
 from kernel.ids import system_ids
-
-log = structlog.get_logger()
 
 STOP_WITHIN = 5.0
 """Seconds for the last words of the calls that an orderly stop ends."""
-REPORT_LINE_BYTES = 65_536
 WANTED_DESCRIPTORS = 65_536
 MIN_CONNECTIONS = 128
 """Where the system grants us hardly any descriptors."""
 
 
-async def serve(site: Path, inputs: Inputs, report_fd: int) -> None:
+async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> None:
     """Run until SIGTERM or SIGINT, or until the supervisor's report socket ends."""
     loop = asyncio.get_running_loop()
     control = Control(load(site), inputs, system_clock(), system_ids(), random.SystemRandom().random)
@@ -41,25 +36,13 @@ async def serve(site: Path, inputs: Inputs, report_fd: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await control.start()
-    reports = asyncio.create_task(_reports(report_fd, control)) if report_fd >= 0 else None
+    tasks = [asyncio.create_task(beat(beat_fd))]
+    if report_fd >= 0:
+        tasks.append(asyncio.create_task(Supervised(control.emit, control.draining).run(report_fd)))
     await stop.wait()
     await control.stop("stop", STOP_WITHIN)
-    if reports is not None:
-        reports.cancel()
-
-
-async def _reports(fd: int, control: Control) -> None:
-    """Say that we are ready; journal what the supervisor tells, and say so."""
-    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=fd), limit=REPORT_LINE_BYTES)
-    writer.write(b'{"type":"ready"}\n')
-    noted = 0
-    while line := await reader.readline():
-        try:
-            control.emit(msgspec.json.decode(line, type=ProcessStarted | ProcessExited))
-        except msgspec.DecodeError as error:
-            log.error("bad report from the supervisor", error=str(error))
-        noted += 1
-        writer.write(b'{"type":"noted","count":%d}\n' % noted)
+    for task in tasks:
+        task.cancel()
 
 
 def raise_descriptor_limit() -> int:
@@ -80,6 +63,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--media", action="append", default=[], metavar="NAME=SOCKET")
     parser.add_argument("--sip", action="append", default=[], type=parse_sip_socket, metavar="TRANSPORT:HOST:PORT=FD")
     parser.add_argument("--report-fd", type=int, default=-1)
+    parser.add_argument("--beat-fd", type=int, default=-1)
     given = parser.parse_args(arguments)
     configure_logs()
     descriptors = raise_descriptor_limit()
@@ -92,7 +76,7 @@ def main(arguments: list[str]) -> None:
         connections=max(MIN_CONNECTIONS, min(CONNECTIONS_LIMIT, descriptors - SPARE_DESCRIPTORS)),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(given.site, inputs, given.report_fd))
+        runner.run(serve(given.site, inputs, given.report_fd, given.beat_fd))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ Who may connect is decided by the folder of the socket (0700): the user that run
 
 import asyncio
 import json
-import os
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
+
+from app.unix_socket import connect
 
 LINE_BYTES = 65_536
 """Of a request. Replies are ours and may be longer, up to REPLY_BYTES."""
@@ -100,7 +100,7 @@ def ask(path: Path, do: str, /, **fields: Any) -> Any:
     """One request, blocking. Raises Refused or Unavailable. Opens the folder first: a path may be longer than the
     107 bytes of a socket address."""
     try:
-        with _connect(path) as sock:
+        with connect(path, TIMEOUT) as sock:
             sock.sendall(json.dumps({"do": do, **fields}).encode() + b"\n")
             with sock.makefile("rb") as lines:
                 return _result(lines.readline(REPLY_BYTES))
@@ -111,22 +111,6 @@ def ask(path: Path, do: str, /, **fields: Any) -> Any:
 async def ask_async(path: Path, do: str, /, **fields: Any) -> Any:
     """As `ask`, for the event loop."""
     return await asyncio.to_thread(ask, path, do, **fields)
-
-
-def _connect(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(TIMEOUT)
-    folder = -1
-    try:
-        folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-        sock.connect(f"/proc/self/fd/{folder}/{path.name}")
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        if folder >= 0:
-            os.close(folder)
-    return sock
 
 
 def _result(line: bytes) -> Any:

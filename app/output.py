@@ -6,6 +6,7 @@ them loses lines; it never stops the hotline.
 
 import os
 import select
+from collections.abc import Callable
 from pathlib import Path
 
 LOG_BYTES = 16 * 1024 * 1024
@@ -20,6 +21,8 @@ class Output:
     def __init__(self, log: Path, screen: int) -> None:
         self._path = log
         self._screen = screen
+        self.also: Callable[[str], None] = lambda _: None
+        """Hears what is said, too."""
         self._log = self._open()
 
     def _open(self) -> int:
@@ -34,6 +37,7 @@ class Output:
     def say(self, text: str) -> None:
         """Words of the supervisor itself, for people, as they are."""
         self._write(text.encode() + b"\n")
+        self.also(text)
 
     def _write(self, data: bytes) -> None:
         try:

@@ -16,6 +16,8 @@ SOCKET_PATH_BYTES = 100
 UDP_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for; the kernel grants up to net.core.rmem_max. A restart of control must not lose what arrives meanwhile."""
 TCP_BACKLOG = 1024
+CONTROL_STALLS, OTHERS_STALL = 3.0, 30.0
+"""Seconds without a sign of life. Ledger and web may work for long on a large journal."""
 NICE = 10
 """Of ledger and web. On a busy core, and at start, calls come first."""
 
@@ -43,6 +45,8 @@ class Spec(NamedTuple):
     arguments: tuple[str, ...]
     fds: tuple[int, ...] = ()
     nice: int = 0
+    stalls_after: float = 0.0
+    """Seconds without a sign of life after which it is killed and started again; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Plan:
     numbers: tuple[str, ...]
     agents: tuple[str, ...]
     """SIP user of each agent's phone."""
+    drain_within: float = 0.0
+    """Seconds for calls in progress after the order to stop."""
 
     @property
     def log(self) -> Path:
@@ -155,15 +161,22 @@ def processes(plan: Plan, sip: Sequence[tuple[Listen, int]], http_fd: int) -> li
     for listen, fd in sip:
         arguments += ["--sip", f"{listen}={fd}"]
     return [
-        Spec("control", "app.control", tuple(arguments), tuple(fd for _, fd in sip)),
+        Spec("control", "app.control", tuple(arguments), tuple(fd for _, fd in sip), stalls_after=CONTROL_STALLS),
         *media,
-        Spec("ledger", "events.ledger", ("--journal", journal, "--database", plan.database), nice=NICE),
+        Spec(
+            "ledger",
+            "events.ledger",
+            ("--journal", journal, "--database", plan.database),
+            nice=NICE,
+            stalls_after=OTHERS_STALL,
+        ),
         Spec(
             "web",
             "app.web",
             ("--site", site, "--journal", journal, "--control-socket", control, "--http-fd", str(http_fd)),
             (http_fd,),
             NICE,
+            OTHERS_STALL,
         ),
     ]
 
@@ -200,7 +213,7 @@ def welcome(plan: Plan) -> str:
         f"  Register a phone    domain {plan.domain}, server {host}, port {first.port}, {first.transport.upper()}; "
         "user and password as above;",
         "                      then dial *11 to log in and *13 to take calls",
-        "  Stop with Ctrl-C.",
+        "  Stop with Ctrl-C (waits for calls in progress; a second one does not).",
         "",
     ]
     return "\n".join(lines)

@@ -1,109 +1,25 @@
-"""One supervised process, and the socket on which control is told what became of the others."""
+"""One supervised process: its start, its output, its signs of life, its end."""
 
+import math
 import os
 import selectors
 import signal
-import socket
-import subprocess
-from collections import deque
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from app.backoff import Backoff
 from app.output import Lines, Output
-from app.plan import Spec
-from events.types import Event, ProcessExited, ProcessStarted
+from app.plan import Spec, command
+from app.reports import Reports, can_read
+from events.types import ProcessExited, ProcessStalled, ProcessStarted
 
-PENDING_FACTS = 10_000
-"""Facts kept while control is away; the oldest go first beyond that."""
-LINE_BYTES = 65_536
-
-
-class Reports:
-    """Facts for control's journal, kept until control notes them (format: app/supervisor.py)."""
-
-    def __init__(self, selector: selectors.BaseSelector, ready: Callable[[], None]) -> None:
-        self._selector = selector
-        self._ready = ready
-        self._facts: deque[bytes] = deque(maxlen=PENDING_FACTS)
-        self._sent = 0
-        """`_facts[:_sent]` were given to the present control, which has not noted them yet."""
-        self._noted = 0
-        self._half = b""
-        """Rest of a line that the socket took in part."""
-        self._socket: socket.socket | None = None
-        self._rest = b""
-
-    def connect(self) -> socket.socket:
-        """A new control starts: its end of a new pair. The caller closes it after the start."""
-        self.disconnect()
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        self._socket, self._sent, self._noted, self._rest, self._half = ours, 0, 0, b"", b""
-        self._selector.register(ours, selectors.EVENT_READ, self._receive)
-        self._send()
-        return theirs
-
-    def finish(self) -> None:
-        """Control has died: hear what it still said, then forget it."""
-        while self._socket is not None and can_read(self._socket.fileno()):
-            self._receive()
-        self.disconnect()
-
-    def disconnect(self) -> None:
-        if self._socket is not None:
-            self._selector.unregister(self._socket)
-            self._socket.close()
-        self._socket = None
-
-    def tell(self, fact: Event) -> None:
-        if len(self._facts) == PENDING_FACTS and self._sent:
-            self._sent -= 1  # the oldest falls out; control may still note it
-            self._noted += 1
-        self._facts.append(msgspec.json.encode(fact) + b"\n")
-        self._send()
-
-    def _send(self) -> None:
-        """Give the socket what it takes. When it is full the next fact or note tries again."""
-        while self._socket is not None and (self._half or self._sent < len(self._facts)):
-            line = self._half or self._facts[self._sent]
-            try:
-                taken = self._socket.send(line)
-            except OSError:
-                return  # full, or control is dying: its exit brings a new connection
-            if not self._half:
-                self._sent += 1
-            self._half = line[taken:]
-
-    def _receive(self) -> None:
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(LINE_BYTES)
-        except OSError:
-            data = b""
-        if not data or len(self._rest) > LINE_BYTES:
-            self.disconnect()
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._heard(line)
-
-    def _heard(self, line: bytes) -> None:
-        try:
-            message = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            return
-        match message:
-            case {"type": "ready"}:
-                self._ready()
-            case {"type": "noted", "count": int(count)}:
-                for _ in range(min(count - self._noted, self._sent)):
-                    self._facts.popleft()
-                    self._sent -= 1
-                self._noted = max(self._noted, count)
-                self._send()
+READ_BYTES = 65_536
+DUMP_SIGNAL = signal.SIGUSR2
+"""Makes a process write the stacks of its threads (app/child.py)."""
+DUMP_TAKES = 0.5
+"""Seconds from the order to write stacks to the kill."""
 
 
 class Process:
@@ -112,7 +28,6 @@ class Process:
     def __init__(
         self,
         spec: Spec,
-        argv: list[str],
         alive_fd: int,
         selector: selectors.BaseSelector,
         output: Output,
@@ -122,50 +37,71 @@ class Process:
         self.spec = spec
         self.restart_at: float | None = None
         """When to start it again; None while it runs or is stopped for good."""
-        self._argv = argv
+        self.kill_at = math.inf
+        """When SIGKILL is due, of one that stalled."""
+        self.pid = 0
+        """0 while it does not run."""
+        self.heard_at = math.inf
+        """When it last gave a sign of life; infinity before the first."""
         self._alive_fd = alive_fd
         self._selector = selector
         self._output = output
         self._now = monotonic
         self._reports = reports
         self._backoff = Backoff()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._out = self._beats = -1
         self._lines = Lines(spec.name, output)
         self._started = 0.0
         self._wanted = True
 
     @property
     def running(self) -> bool:
-        return self._process is not None
+        return self.pid != 0
 
     def start(self) -> None:
         self.restart_at = None
         self._started = self._now()
+        self._out, out = os.pipe()
+        self._beats, beats = os.pipe()
+        arguments, fds = ["--beat-fd", str(beats)], [self._alive_fd, beats, *self.spec.fds]
         report = self._reports.connect() if self.spec.name == "control" else None
-        argv, fds = list(self._argv), [self._alive_fd, *self.spec.fds]
         if report is not None:
-            argv += ["--report-fd", str(report.fileno())]
+            arguments += ["--report-fd", str(report.fileno())]
             fds.append(report.fileno())
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=fds,
-            process_group=0,  # Ctrl-C is for us alone: we stop the others in order
-            env={**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
-        )
+        argv = [*command(self.spec, self._alive_fd), *arguments]
+        pid = _spawn(argv, fds, out)
+        os.close(out)
+        os.close(beats)
         if report is not None:
             report.close()
-        self._watch(self._process)
-        self._reports.tell(ProcessStarted(process=self.spec.name, pid=self._process.pid))
+        self._watch(pid)
+        self._reports.tell(ProcessStarted(process=self.spec.name, pid=pid))
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        self._selector.register(process.stdout, selectors.EVENT_READ, self._read)
-        pidfd = os.pidfd_open(process.pid)
+    def _watch(self, pid: int) -> None:
+        self.pid, self.heard_at, self.kill_at = pid, math.inf, math.inf
+        for fd in (self._out, self._beats):
+            os.set_blocking(fd, False)
+        self._selector.register(self._out, selectors.EVENT_READ, self._read)
+        pidfd = os.pidfd_open(pid)
         self._selector.register(pidfd, selectors.EVENT_READ, lambda: self._exited(pidfd))
+
+    # --- signs of life ----------------------------------------------------------------------------------------------
+
+    def listen(self, now: float) -> None:
+        """Take the beats that have come since the last look."""
+        with suppress(BlockingIOError):
+            if self._beats >= 0 and os.read(self._beats, READ_BYTES):
+                self.heard_at = now
+
+    def stalled(self, silent_for: float) -> None:
+        """Its event loop stands still: have it say where, then kill it. `_exited` sees to the rest."""
+        self._output.say(f"{self.spec.name} (pid {self.pid}) gave no sign of life for {silent_for:.1f} s: killed.")
+        self._reports.tell(ProcessStalled(process=self.spec.name, pid=self.pid, silent_for=round(silent_for, 3)))
+        self.heard_at = math.inf
+        self.kill_at = self._now() + DUMP_TAKES
+        self.send(DUMP_SIGNAL)
+
+    # --- its end ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """For good: no restart after this."""
@@ -173,43 +109,45 @@ class Process:
         self.restart_at = None
         self.send(signal.SIGTERM)
 
+    def kill(self, *, for_good: bool) -> None:
+        self._wanted = self._wanted and not for_good
+        self.kill_at = math.inf
+        self.send(signal.SIGKILL)
+
     def send(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._wanted = self._wanted and number != signal.SIGKILL
-            self._process.send_signal(number)
+        if self.pid:
+            with suppress(ProcessLookupError):  # it has ended, and `_exited` was not called yet
+                os.kill(self.pid, number)
 
     def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
         try:
-            data = os.read(self._process.stdout.fileno(), LINE_BYTES)
+            data = os.read(self._out, READ_BYTES)
         except BlockingIOError:
             return
         if data:
             self._lines.feed(data)
         else:
-            self._selector.unregister(self._process.stdout)
+            self._selector.unregister(self._out)
 
     def _exited(self, pidfd: int) -> None:
-        process = self._process
-        assert process is not None
-        assert process.stdout is not None
         self._selector.unregister(pidfd)
         os.close(pidfd)
-        code = process.wait()
-        while process.stdout in self._selector.get_map() and can_read(process.stdout.fileno()):
+        pid, self.pid = self.pid, 0
+        status = _status(pid)
+        while self._out in self._selector.get_map() and can_read(self._out):
             self._read()
-        if process.stdout in self._selector.get_map():
-            self._selector.unregister(process.stdout)  # a grandchild holds it open; not our output any more
-        process.stdout.close()
+        if self._out in self._selector.get_map():
+            self._selector.unregister(self._out)  # a grandchild holds it open; not our output any more
+        for fd in (self._out, self._beats):
+            os.close(fd)
+        self._out = self._beats = -1
+        self.heard_at = self.kill_at = math.inf
         self._lines.end()
-        self._process = None
-        self._settle(process.pid, code)
+        self._settle(pid, status)
 
-    def _settle(self, pid: int, code: int) -> None:
+    def _settle(self, pid: int, status: str) -> None:
         now = self._now()
         up_for = now - self._started
-        status = f"signal {-code}" if code < 0 else f"exit {code}"
         if self.spec.name == "control":
             self._reports.finish()
         self._reports.tell(ProcessExited(process=self.spec.name, pid=pid, status=status, up_for=up_for))
@@ -221,11 +159,35 @@ class Process:
         self._output.say(f"{self.spec.name} (pid {pid}) ended after {up_for:.1f} s with {status}; starts again {when}.")
 
 
-def can_read(fd: int) -> bool:
-    """Whether a read of this descriptor has something to give (data or its end) at once."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        return bool(selector.select(0))
+def _spawn(argv: list[str], fds: list[int], out: int) -> int:
+    """In a process group of its own: Ctrl-C is for us alone, we stop the others in order. Only `fds` stay open in it,
+    and `out` for what it prints. Returns its pid."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            argv,
+            {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, out, 2),
+                *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in fds),  # onto itself: stays open
+            ],
+            setpgroup=0,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores, in us
+        )
+    finally:
+        os.close(null)
+
+
+def _status(pid: int) -> str:
+    """How it ended, in words."""
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return "unknown status"
+    return f"signal {-code}" if code < 0 else f"exit {code}"
 
 
 def _python_path() -> str:

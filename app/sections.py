@@ -142,6 +142,11 @@ class Web(Model):
     """Bearer token for requests that change something; "" refuses them all."""
 
 
+class Drain(Model):
+    within: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """Seconds for calls in progress when the hotline is told to stop; those left then are ended. 0: at once."""
+
+
 class Callwright(Model):
     name: str = "Callwright"
     domain: str = "callwright.local"
@@ -151,6 +156,7 @@ class Callwright(Model):
     paths: Paths = Paths()
     database: str = "sqlite+aiosqlite:///var/callwright.db"
     web: Web = Web()
+    drain: Drain = Drain()
     music: str = "music"
     languages: list[Name] = Field(default=["zh", "en"], min_length=1)
     """Spoken in this order until the caller has chosen one."""

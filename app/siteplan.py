@@ -23,5 +23,6 @@ def plan_site(folder: Path) -> Plan:
         recordings=site.recordings,
         database=site.database,
         numbers=tuple(main.numbers),
+        drain_within=main.drain.within,
         agents=tuple(agent.user for agent in site.agents.values() if agent.user),
     )

@@ -14,23 +14,13 @@ TRANSPORT is udp (bound), tcp, tls, ws or wss (listening); an IPv6 HOST is in br
 non-blocking. What the processes print comes out with their name in front, and in SITE/var/log/callwright.log. SIGTERM
 ends any of them in order and with exit status 0.
 
-The report socket (`--report-fd`, one end of a UNIX stream pair, new for each start of control) carries JSON lines.
-From us, facts to journal, encoded as the events of events/types.py:
-
-    {"type":"ProcessStarted","process":"media0","pid":4711}
-    {"type":"ProcessExited","process":"media0","pid":4711,"status":"signal 9","up_for":12.5}
-
-From control:
-
-    {"type":"ready"}              calls are answered from now on; the first one makes us print the welcome
-    {"type":"noted","count":3}    the first 3 facts of this connection are in the journal
-
-Facts not noted when control dies are sent again to the next one, so one may be journalled twice, none is lost.
+The report socket (`--report-fd`, one end of a UNIX stream pair, new for each start of control) carries JSON lines, as
+app/messages.py defines: facts to journal (ProcessStarted, ProcessExited …) and orders to control, notes from it. Facts
+not noted when control dies are sent again to the next one, so one may be journalled twice, none is lost.
 
 A process that dies is started again at once, then after 0.5 s doubling to 30 s while it goes on dying (app/backoff.py).
-SIGTERM or SIGINT stops all: control first (it ends the calls), then web and media, last the ledger, so that the
-tables have everything; each group has STOP_GRACE seconds before SIGKILL. A second signal, later than the same Ctrl-C
-may arrive twice (from a terminal and from a wrapper), kills at once.
+One that stands still is killed (`--beat-fd`; app/watchdog.py). SIGTERM or SIGINT drains, then stops all; a second one
+stops at once in order, a third kills (app/ending.py). A person's commands come by the desk (app/desk.py).
 """
 
 import argparse
@@ -44,16 +34,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.desk import Desk
+from app.ending import Ending, Stage
+from app.messages import Left, Note, Ready
 from app.output import Output
-from app.plan import CannotStart, Plan, Spec, bind, bound, command, listening, only_one, processes, welcome
-from app.processes import Process, Reports
+from app.plan import CannotStart, Plan, Spec, bind, bound, listening, only_one, processes, welcome
+from app.processes import Process
+from app.reports import Reports
+from app.watchdog import Watchdog
 from kernel.clock import system_clock
 
-STOP_GRACE = 10.0
-"""Seconds for one group of processes to end in order."""
-HURRY_AFTER = 0.5
-"""Seconds; a signal that comes sooner after the first is the same wish."""
-STOP_ORDER = ("control", "web", "media", "ledger")
 EXIT_CONFIG = 2
 EXIT_SOCKET = 1
 
@@ -61,8 +51,8 @@ EXIT_SOCKET = 1
 class Supervisor:
     """specs: the processes to keep running; the one named "control" gets a report socket.
 
-    alive_fd: read end of the pipe whose end tells children that we are gone. on_ready: called at each ready of
-    control, with True for the first.
+    alive_fd: read end of the pipe whose end tells children that we are gone. desk: path of our socket. drain_within:
+    seconds for calls in progress when we are to stop. on_ready: called at each ready of control, True for the first.
     """
 
     def __init__(
@@ -73,21 +63,20 @@ class Supervisor:
         output: Output,
         monotonic: Callable[[], float],
         on_ready: Callable[[bool], None],
+        desk: Path,
+        drain_within: float = 0.0,
     ) -> None:
         self._selector = selectors.DefaultSelector()
-        self._output = output
         self._now = monotonic
         self._on_ready = on_ready
         self._ready_before = False
-        self._reports = Reports(self._selector, self._ready)
-        self._processes = [
-            Process(spec, command(spec, alive_fd), alive_fd, self._selector, output, monotonic, self._reports)
-            for spec in specs
-        ]
-        self._stopping: Iterator[list[Process]] | None = None
-        self._group: list[Process] = []
-        self._kill_at = math.inf
-        self._hurry_at = 0.0
+        self._answering = False
+        self._reports = Reports(self._selector, self._heard)
+        self._processes = [Process(spec, alive_fd, self._selector, output, monotonic, self._reports) for spec in specs]
+        self._ending = Ending(self._processes, self._reports, output, drain_within)
+        self._watchdog = Watchdog(self._processes, monotonic())
+        self._desk = Desk(desk, self._selector, {"drain": lambda _: self._wished()})
+        output.also = self._desk.say
 
     def run(self) -> None:
         """Start everything; returns when, after a signal, everything has ended."""
@@ -95,15 +84,23 @@ class Supervisor:
             self._selector.register(signals, selectors.EVENT_READ, lambda: self._signalled(signals))
             for process in self._processes:
                 process.start()
-            while not self._finished():
+            while not self._ending.finished:
                 for key, _ in self._selector.select(self._timeout()):
                     if key in self._selector.get_map().values():  # not closed by one handled before it
                         key.data()
                 self._tick()
+        self._desk.done(ok=True)
+        self._desk.close()
 
-    def _ready(self) -> None:
-        self._on_ready(not self._ready_before)
-        self._ready_before = True
+    def _heard(self, note: Note) -> None:
+        match note:
+            case Ready():
+                self._answering = True
+                self._on_ready(not self._ready_before)
+                self._ready_before = True
+                self._ending.control_ready(self._now())
+            case Left(calls):
+                self._ending.left(calls, self._now())
 
     @contextmanager
     def _signals(self) -> Iterator[socket.socket]:
@@ -124,53 +121,29 @@ class Supervisor:
 
     def _signalled(self, signals: socket.socket) -> None:
         signals.recv(64)
-        now = self._now()
-        if self._stopping is None:
-            self._output.say("Stopping in order; once more to stop at once.")
-            self._stopping, self._hurry_at = self._groups(), now + HURRY_AFTER
-        elif now >= self._hurry_at:
-            self._output.say("Stopping at once.")
-            self._group, self._kill_at = self._processes, now
+        self._wished()
 
-    def _groups(self) -> Iterator[list[Process]]:
-        for prefix in STOP_ORDER:
-            yield [process for process in self._processes if process.spec.name.startswith(prefix)]
+    def _wished(self) -> None:
+        control = next((process for process in self._processes if process.spec.name == "control"), None)
+        answering = self._answering and control is not None and control.running
+        self._ending.wished(self._now(), answering=answering)
 
     def _timeout(self) -> float | None:
-        """Seconds until something is due: a restart or a kill."""
-        due = [process.restart_at for process in self._processes if process.restart_at is not None]
-        if self._stopping is not None:
-            due = [self._kill_at]
-        return max(0.0, min(due) - self._now()) if due and min(due) < math.inf else None
+        """Seconds until something is due."""
+        due = [self._ending.due]
+        if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
+            due += [self._watchdog.due, *(process.kill_at for process in self._processes)]
+            due += [process.restart_at for process in self._processes if process.restart_at is not None]
+        return max(0.0, min(due) - self._now()) if min(due) < math.inf else None
 
     def _tick(self) -> None:
-        if self._stopping is None:
-            self._start_due(self._now())
-        else:
-            self._stop_further(self._stopping, self._now())
-
-    def _start_due(self, now: float) -> None:
-        for process in self._processes:
-            if process.restart_at is not None and process.restart_at <= now:
-                process.start()
-
-    def _stop_further(self, groups: Iterator[list[Process]], now: float) -> None:
-        """Kill what is late; begin with the next group when the present one has ended."""
-        if self._group and self._kill_at <= now:
-            self._kill_at = math.inf
-            for process in self._group:
-                process.send(signal.SIGKILL)
-        while not any(process.running for process in self._group):
-            group = next(groups, None)
-            if group is None:
-                return
-            self._group = group
-            self._kill_at = now + STOP_GRACE
-            for process in group:
-                process.stop()
-
-    def _finished(self) -> bool:
-        return self._stopping is not None and not any(process.running for process in self._processes)
+        now = self._now()
+        if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
+            self._watchdog.tick(now)
+            for process in self._processes:
+                if process.restart_at is not None and process.restart_at <= now:
+                    process.start()
+        self._ending.tick(now)
 
 
 def serve(plan: Plan) -> None:
@@ -196,6 +169,8 @@ def serve(plan: Plan) -> None:
             output=output,
             monotonic=system_clock().monotonic,
             on_ready=on_ready,
+            desk=plan.run / "supervisor.sock",
+            drain_within=plan.drain_within,
         ).run()
         (plan.run / "listening.json").unlink(missing_ok=True)
         output.say("Stopped.")

@@ -39,13 +39,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--control-socket", type=Path, required=True)
     parser.add_argument("--http-fd", type=int, required=True)
+    parser.add_argument("--beat-fd", type=int, default=-1)
     options = parser.parse_args(arguments)
     configure_logs()
     site = load(options.site)
     feed = Feed(options.journal, system_clock().wall, queues=site.queues, agents=site.agents)
     control, history = SocketControl(options.control_socket), SqlHistory(site.database)
     app = create_app(feed, site_names(site), control, history, site.main.web.token.get_secret_value())
-    asyncio.run(serve(app, feed, socket.socket(fileno=options.http_fd)))
+    asyncio.run(serve(app, feed, socket.socket(fileno=options.http_fd), options.beat_fd))
 
 
 if __name__ == "__main__":

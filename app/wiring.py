@@ -19,6 +19,7 @@ from acd.service import AcdService
 from app import protection, staffing, trunking
 from app.agent_commands import agent_commands
 from app.control_socket import ControlServer, Refused
+from app.draining import Draining
 from app.medias import Medias
 from app.memory import resident_bytes
 from app.settings import Site
@@ -133,6 +134,7 @@ class Control:
         self._lateness = protection.MediaLateness()
         self._journal.subscribe(self._lateness.apply)
         self._ua = self._user_agent(clock, ids, chance)
+        self.draining = Draining(self._ua, self.emit, clock)
         self._server = ControlServer(
             inputs.control_socket,
             {
@@ -167,9 +169,9 @@ class Control:
 
     async def stop(self, reason: str, within: float) -> None:
         """End all calls, tell the log, close everything. `within`: seconds for the calls' last words."""
-        self._ua.draining = True
+        self._ua.draining = self._ua.closing = True
         self._acd.close()
-        self._ua.hangup_all(reason)
+        self._ua.hangup_all(self.draining.end(reason))
         try:
             async with asyncio.timeout(within):
                 await self._ua.quiet.wait()
@@ -368,6 +370,9 @@ class _Dialplan:
 
     def takes(self, number: str) -> bool:
         return self._destinations.find(number) is not None
+
+    def internal(self, dialled: str) -> bool:
+        return dialled not in self._numbers
 
     async def _consult(self, call: LiveCall, *, to: ToAgent | ToQueue) -> None:
         call.count_as(CallOutcome.CONSULT)

@@ -15,6 +15,9 @@ class Dialplan(Protocol):
     def takes(self, number: str) -> bool:
         """Whether an agent may transfer a caller there: a number, or the name of a queue or agent."""
 
+    def internal(self, dialled: str) -> bool:
+        """What an agent's phone dials for the sake of callers that are here already: a feature code, a colleague."""
+
 
 class Planes(Protocol):
     """The media processes."""

@@ -12,6 +12,8 @@ from engine.sip.message import Request, Response, reply
 from engine.sip.refer import parse_replaces
 
 RETRY_AFTER = "5"
+RETRY_AFTER_DRAIN = "60"
+"""Seconds. We are going away; where there is another way in, the operator takes that."""
 _SIP = ("sip", "sips")
 _UNDERSTOOD = frozenset({"timer", "100rel", "path"})
 _TAKES_SDP = frozenset({"application/sdp", "application/*", "*/*"})
@@ -57,9 +59,9 @@ def replacing(request: Request, tag: str, dialogs: Container[DialogId]) -> Respo
     return reply(request, 403 if found else 481, to_tag=tag)
 
 
-def busy(request: Request, tag: str, reason: str) -> Response:
+def busy(request: Request, tag: str, reason: str, retry_after: str = RETRY_AFTER) -> Response:
     response = reply(request, 503, to_tag=tag)
-    response.headers.add("Retry-After", RETRY_AFTER)
+    response.headers.add("Retry-After", retry_after)
     response.headers.add("Warning", f'399 callwright "{reason}"')
     return response
 
@@ -71,8 +73,10 @@ def not_allowed(request: Request, tag: str) -> Response:
 
 
 def options(request: Request, tag: str, *, draining: bool) -> Response:
-    """What we can (§11.2). 503 while draining, so that trunks send their calls elsewhere."""
+    """What we can (§11.2). 503 to trunks while draining, so that they send their calls elsewhere."""
     response = reply(request, 503 if draining else 200, to_tag=tag)
+    if draining:
+        response.headers.add("Retry-After", RETRY_AFTER_DRAIN)
     response.headers.add("Allow", ALLOW)
     response.headers.add("Accept", "application/sdp")
     response.headers.add("Accept-Encoding", "identity")

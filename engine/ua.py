@@ -22,7 +22,7 @@ from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
 from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
 from engine.ports import Dialplan, Planes
-from engine.refusals import busy, not_allowed, not_understood, options, replacing, unsupported
+from engine.refusals import RETRY_AFTER_DRAIN, busy, not_allowed, not_understood, options, replacing, unsupported
 from engine.registration import Registration
 from engine.screening import Screening
 from engine.session import App, LiveCall
@@ -138,7 +138,9 @@ class UserAgent:
         """Set while there is no call."""
         self.quiet.set()
         self.draining = False
-        """Refuse new calls: an orderly stop has begun."""
+        """Refuse new calls from outside; what agents dial to serve those in progress is taken."""
+        self.closing = False
+        """Refuse those too: the calls are being ended."""
 
     # --- from the transports ------------------------------------------------------------------------------------
 
@@ -405,7 +407,7 @@ class UserAgent:
             case "REGISTER":
                 return self._registration.handle(request, flow, self.clock.monotonic())
             case "OPTIONS":
-                return options(request, self.ids.token(), draining=self.draining)
+                return options(request, self.ids.token(), draining=self.draining and self._from_trunk(flow))
             case "REFER":  # only who is in a talk with us has somebody to transfer
                 return reply(request, 403, to_tag=self.ids.token())
             case "BYE" | "INFO":
@@ -453,6 +455,9 @@ class UserAgent:
         call.start(app)
         return None
 
+    def _from_trunk(self, flow: Flow) -> bool:
+        return self._admission.trunk_of(flow) is not None
+
     def _plane_of(self, phone: str) -> Plane | None:
         """The media process of the call that a phone of ours is in. Whom it calls beside that may come to talk to that
         caller, which takes one media process."""
@@ -463,8 +468,9 @@ class UserAgent:
 
     def _refusal(self, request: Request, app: App | None, admitted: Admitted, now: float) -> Response | None:
         tag = self.ids.token()
-        if self.draining:
-            return busy(request, tag, "shutting down")
+        serves = admitted.phone and not self.closing and self._dialplan.internal(admitted.dialled)
+        if self.draining and not serves:
+            return busy(request, tag, "shutting down", RETRY_AFTER_DRAIN)
         full = "too many calls" if len(self.calls) >= self._settings.max_calls else ""
         if full := full or self._admission.full(admitted.trunk, now):
             return busy(request, tag, full)

@@ -54,6 +54,8 @@ class LiveState:
     """Media process -> (time, its last report)."""
     control: tuple[float, ev.ControlReported] | None = None
     control_started: tuple[float, ev.ControlStarted] | None = None
+    draining: bool = False
+    """New calls are refused, since an orderly stop has begun."""
     processes: dict[str, LiveProcess] = field(default_factory=dict)
     trunks: dict[str, LiveTrunk] = field(default_factory=dict)
     open_incidents: dict[tuple[str, str], Incident] = field(default_factory=dict)
@@ -368,6 +370,11 @@ def _control_reported(s: LiveState, e: ev.ControlReported, at: float) -> None:
 
 def _control_started(s: LiveState, e: ev.ControlStarted, at: float) -> None:
     s.control_started = (at, e)
+    s.draining = False
+
+
+def _drain_began(s: LiveState, _e: ev.DrainBegan, _at: float) -> None:
+    s.draining = True
 
 
 # --- trunks ---------------------------------------------------------------------------------------------------
@@ -451,6 +458,7 @@ def _disk_enough(s: LiveState, e: ev.DiskEnough, _at: float) -> None:
 _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
     {
         ev.ProcessExited,
+        ev.ProcessStalled,
         ev.FlowFailed,
         ev.RtpTimedOut,
         ev.AuthenticationFailed,
@@ -519,5 +527,6 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.ControlStarted: _control_started,
         ev.DiskLow: _disk_low,
         ev.DiskEnough: _disk_enough,
+        ev.DrainBegan: _drain_began,
     }
 )

@@ -18,6 +18,7 @@ from events.journal import JournalDamaged, Tail
 from events.segments import segments
 from events.store import UNAVAILABLE, Moved, Projector, database_url, open_engine
 from events.types import Recorded
+from kernel.heartbeat import beat
 
 BATCH: Final = 1000
 """Records in one transaction at most."""
@@ -131,20 +132,22 @@ def _one_line(error: BaseException) -> str:
     return f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}".rstrip(": ")
 
 
-async def serve(directory: Path, url: str) -> int:
-    """The process's main: exit status."""
+async def serve(directory: Path, url: str, beat_fd: int = -1) -> int:
+    """The process's main: exit status. beat_fd: of the pipe for signs of life."""
     log = structlog.get_logger(process="ledger")
     engine = open_engine(url)
     ledger = Ledger(directory, Projector(engine), log)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ledger.stop)
+    beating = asyncio.create_task(beat(beat_fd))
     try:
         await ledger.run()
     except (ForeignJournal, JournalDamaged) as error:
         log.error("ledger cannot go on", error=str(error))
         return 1
     finally:
+        beating.cancel()
         await engine.dispose()
     return 0
 
@@ -153,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m events.ledger", description=__doc__)
     parser.add_argument("--journal", type=Path, required=True, metavar="DIR")
     parser.add_argument("--database", required=True, metavar="URL", help="sqlite:///path or postgresql://…")
+    parser.add_argument("--beat-fd", type=int, default=-1, metavar="FD", help="pipe for signs of life")
     given = parser.parse_args(arguments)
     structlog.configure(
         processors=[
@@ -166,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         database_url(given.database)
     except ValueError as error:
         parser.error(str(error))
-    return asyncio.run(serve(given.journal, given.database))
+    return asyncio.run(serve(given.journal, given.database, given.beat_fd))
 
 
 if __name__ == "__main__":

@@ -364,6 +364,7 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "ControlStarted": _control_started,
         "ControlStopped": _control_stopped,
         "ProcessExited": _incident("process_exited", "{process} (pid {pid}): {status} after {up_for:.0f} s"),
+        "ProcessStalled": _incident("process_stalled", "{process} (pid {pid}) stood still for {silent_for:.1f} s"),
         "FlowFailed": _incident("flow_failed", "flow {flow}, node {node}: {error}"),
         "RtpTimedOut": _incident("rtp_timed_out", "leg {leg} sent no audio for {silent_for:.0f} s"),
         "TrunkStarted": _trunk_started,

@@ -593,6 +593,31 @@ class ProcessExited(Event, frozen=True):
     up_for: float
 
 
+class ProcessStalled(Event, frozen=True):
+    """Its event loop gave no sign of life; it is killed and started again."""
+
+    process: str
+    pid: int
+    silent_for: float
+
+
+class DrainBegan(Event, frozen=True):
+    """New calls are refused from now on; those in progress go on."""
+
+    calls: int
+    """In progress."""
+    within: float
+    """Seconds after which those that are left are ended."""
+
+
+class DrainEnded(Event, frozen=True):
+    """Draining is over, and the end of the process begins."""
+
+    ended: int
+    """Calls that had to be ended."""
+    lasted: float
+
+
 class SipReported(Event, frozen=True):
     """Counts since the last report, every few seconds while there is something to say."""
 

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
+from kernel.heartbeat import beat
 from metrics.exporter import CONTENT_TYPE
 from web.api import Control, ControlAway, ControlRefused, api_routes
 from web.feed import Feed
@@ -65,8 +66,9 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
         nobody away as long as there is memory for them."""
         health = await control_health(control)
         journal = health is not None and health.waiting_since is None
-        ready = feed.caught_up and health is not None and not health.closed
-        answer = {"log": feed.caught_up, "control": health is not None, "journal": journal}
+        draining = feed.live.draining
+        ready = feed.caught_up and health is not None and not health.closed and not draining
+        answer = {"log": feed.caught_up, "control": health is not None, "journal": journal, "draining": draining}
         return JSONResponse(answer, 200 if ready else 503)
 
     @app.get("/", include_in_schema=False, dependencies=[Depends(may_see(token))])
@@ -119,8 +121,10 @@ async def control_health(control: Control) -> JournalHealth | None:
         return None
 
 
-async def serve(app: FastAPI, feed: Feed, sock: socket.socket) -> None:
-    """Until SIGTERM. Raises JournalDamaged (in a group) when the log cannot be followed."""
+async def serve(app: FastAPI, feed: Feed, sock: socket.socket, beat_fd: int = -1) -> None:
+    """Until SIGTERM. beat_fd: of the pipe for signs of life.
+
+    Raises JournalDamaged (in a group) when the log cannot be followed."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -137,6 +141,7 @@ async def serve(app: FastAPI, feed: Feed, sock: socket.socket) -> None:
     # uvicorn raises the signal once more when it has ended; with this handler in place that is no death by signal.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(feed.run())
+        tasks = [group.create_task(feed.run()), group.create_task(beat(beat_fd))]
         await server.serve(sockets=[sock])
-        following.cancel()
+        for task in tasks:
+            task.cancel()

@@ -51,6 +51,7 @@ def prepare(site: Path, folder: Path, agents: int | None) -> DemoSite:
     original = load(site)
     sections = {name: _values(original.root, name) for name in ("callwright", "agents", "queues", "trunks")}
     _own_ports(original, sections["callwright"])
+    sections["callwright"]["drain"] = {"within": 0}  # who ends a demo has hung up all its calls
     _lively(sections["queues"])
     desks = _staff(original, sections["agents"], agents)
     _trust_loopback(original, sections["trunks"])

@@ -37,6 +37,7 @@ from engine.media.protocol import (
     Resumed,
     ToControl,
 )
+from kernel.heartbeat import beat
 
 HEALTH_INTERVAL = 5.0
 KEPT_EVENTS = 10_000
@@ -220,8 +221,8 @@ def _threads(targets: list[Callable[[], None]]) -> list[threading.Thread]:
     return threads
 
 
-async def serve(path: Path, name: str, ports: range, recordings: Path) -> None:
-    """Until SIGTERM or SIGINT."""
+async def serve(path: Path, name: str, ports: range, recordings: Path, beat_fd: int = -1) -> None:
+    """Until SIGTERM or SIGINT. beat_fd: of the pipe for signs of life."""
     core = native_core(len(ports) // 2)
     threads = _threads([core.run, core.run_writer])
     plane = LocalPlane(core, ports=ports, recordings=recordings, chance=random.SystemRandom())
@@ -234,10 +235,11 @@ async def serve(path: Path, name: str, ports: range, recordings: Path) -> None:
     server = await loop.create_unix_server(lambda: Session(service), sock=_listener(path))
     log.info("%s listens on %s", name, path)
     gc.freeze()
-    health = asyncio.create_task(_health(service))
+    tasks = [asyncio.create_task(_health(service)), asyncio.create_task(beat(beat_fd))]
     await stop.wait()
     server.close()
-    health.cancel()
+    for task in tasks:
+        task.cancel()
     await service.close()
     loop.remove_reader(core.event_fd)
     core.halt()
@@ -287,10 +289,11 @@ def main() -> None:
     parser.add_argument("--name", default="m0")
     parser.add_argument("--ports", type=_port_range, default=range(20000, 30000), help="UDP ports: 20000-29999")
     parser.add_argument("--recordings", type=Path, required=True, help="folder that all recordings go below")
+    parser.add_argument("--beat-fd", type=int, default=-1, help="pipe for signs of life")
     args = parser.parse_args()
     _raise_descriptor_limit(len(args.ports))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
-    asyncio.run(serve(args.socket, args.name, args.ports, args.recordings))
+    asyncio.run(serve(args.socket, args.name, args.ports, args.recordings, args.beat_fd))
     args.socket.unlink(missing_ok=True)
 
 

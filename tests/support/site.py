@@ -44,6 +44,7 @@ def write_site(folder: Path, edit: Edit | None = None) -> None:
     config = {name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in SECTIONS}
     main = config["callwright"]
     main["sip"]["listen"] = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
+    main["drain"] = {"within": 0}  # a test that ends is not to wait for calls
     main["web"] |= {"port": 0, "token": "test"}
     main["media"] |= dict(zip(("first_port", "last_port"), _media_range(), strict=True))
     if edit is not None:

@@ -2,7 +2,10 @@
 
 say TEXT       print a line
 ready          tell the supervisor that calls are answered (needs --report-fd)
+beat           give one sign of life
+drain N,N,…    wait for the order to drain, print it, then say that there are so many calls
 facts N        print the next N facts from the report socket, and note them
+spin FILE      an endless loop, unless FILE is there already
 once FILE      end with status 1, unless FILE is there already
 wait           wait for SIGTERM, then end with status 0
 deaf           ready, and SIGTERM does nothing
@@ -20,8 +23,9 @@ from typing import IO
 
 
 class Child:
-    def __init__(self, report: socket.socket | None) -> None:
+    def __init__(self, report: socket.socket | None, beat_fd: int) -> None:
         self._report = report
+        self._beat_fd = beat_fd
         self._lines: IO[bytes] | None = report.makefile("rb") if report else None
         self._noted = 0
 
@@ -38,6 +42,22 @@ class Child:
             self._noted += 1
             self._report.sendall(b'{"type":"noted","count":%d}\n' % self._noted)
 
+    def drain(self, counts: list[int]) -> None:
+        """Wait for the order, and say the counts."""
+        assert self._report is not None
+        assert self._lines is not None
+        while json.loads(line := self._lines.readline())["type"] != "drain":
+            continue
+        say(line.decode().strip())
+        for count in counts:
+            self._report.sendall(b'{"type":"left","calls":%d}\n' % count)
+
+    def spin(self, path: Path) -> None:
+        if not path.exists():
+            path.touch()
+            while True:
+                pass
+
     def once(self, path: Path) -> None:
         if not path.exists():
             path.touch()
@@ -49,7 +69,7 @@ class Child:
         while True:
             signal.pause()
 
-    def act(self, word: str, rest: Iterator[str]) -> None:
+    def act(self, word: str, rest: Iterator[str]) -> None:  # noqa: C901 - one line for each word
         match word:
             case "say":
                 say(next(rest))
@@ -57,8 +77,14 @@ class Child:
                 self.ready()
             case "facts":
                 self.facts(int(next(rest)))
+            case "spin":
+                self.spin(Path(next(rest)))
             case "once":
                 self.once(Path(next(rest)))
+            case "beat":
+                os.write(self._beat_fd, b".")
+            case "drain":
+                self.drain([int(count) for count in next(rest).split(",")])
             case "wait":
                 signal.pause()
             case "deaf":
@@ -73,13 +99,11 @@ def say(text: str) -> None:
 
 
 def main(words: list[str]) -> None:
-    report = None
-    if "--report-fd" in words:
-        at = words.index("--report-fd")
-        report = socket.socket(fileno=int(words[at + 1]))
-        words = words[:at]
+    at = words.index("--beat-fd")
+    fds = dict(zip(words[at::2], words[at + 1 :: 2], strict=True))
+    report = socket.socket(fileno=int(fds["--report-fd"])) if "--report-fd" in fds else None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    child, rest = Child(report), iter(words)
+    child, rest = Child(report, int(fds["--beat-fd"])), iter(words[:at])
     for word in rest:
         child.act(word, rest)
 

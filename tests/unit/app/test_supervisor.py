@@ -39,6 +39,9 @@ def supervise(
     processes: dict[str, tuple[str, ...]],
     on_ready: Callable[[bool], None] | None = None,
     monotonic: Callable[[], float] | None = None,
+    *,
+    drain_within: float = 0.0,
+    stalls_after: float = 0.0,
 ) -> list[str]:
     """Run until stopped (by default at the first ready); returns the lines that were shown."""
     alive, held = os.pipe()
@@ -46,11 +49,13 @@ def supervise(
     log = folder / "callwright.log"
     try:
         Supervisor(
-            [Spec(name, FAKE, words) for name, words in processes.items()],
+            [Spec(name, FAKE, words, stalls_after=stalls_after) for name, words in processes.items()],
             alive_fd=alive,
             output=Output(log, screen),
             monotonic=monotonic or system_clock().monotonic,
             on_ready=on_ready or (lambda _: stop()),
+            desk=folder / "supervisor.sock",
+            drain_within=drain_within,
         ).run()
     finally:
         for fd in (alive, held, screen):
@@ -126,6 +131,31 @@ def test_one_ctrl_c_that_arrives_twice_is_no_impatience(tmp_path: Path) -> None:
 
     lines = supervise(tmp_path, {"control": ("ready", "wait"), "ledger": ("wait",)}, on_ready)
     assert lines[-1] == "Stopping in order; once more to stop at once."
+
+
+def test_a_process_that_stands_still_says_where_and_is_started_again(tmp_path: Path) -> None:
+    """An endless loop between two beats: its stack comes into the log, then the kill, then a new start."""
+    lines = supervise(
+        tmp_path, {"control": ("beat", "spin", str(tmp_path / "spun"), "ready", "wait")}, stalls_after=0.3
+    )
+    assert any("fake_child.py" in line and line.endswith("in spin") for line in lines)
+    assert any("gave no sign of life for" in line for line in lines)
+    assert any("with signal 9; starts again now." in line for line in lines)
+
+
+def test_draining_waits_for_calls_and_a_second_wish_does_not(tmp_path: Path) -> None:
+    """Control is told once, says how many calls there are, and is stopped when there is none left."""
+    lines = supervise(tmp_path, {"control": ("ready", "drain", "2,1,0", "wait")}, drain_within=60.0)
+    assert any(line.startswith('control  | {"type":"drain","within":') for line in lines)
+    assert [line for line in lines if "|" not in line] == [
+        "Draining: no new calls. 2 calls in progress may go on for 60 s; once more to end them now.",
+        "Stopping in order; once more to stop at once.",
+    ]
+
+
+def test_what_is_left_after_the_time_for_draining_is_ended(tmp_path: Path) -> None:
+    lines = supervise(tmp_path, {"control": ("ready", "drain", "1", "wait")}, drain_within=0.2)
+    assert lines[-2:] == ["1 call left: ended now.", "Stopping in order; once more to stop at once."]
 
 
 def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:

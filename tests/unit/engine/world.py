@@ -132,6 +132,9 @@ class World:
     def takes(self, number: str) -> bool:
         return number in self.takers
 
+    def internal(self, dialled: str) -> bool:
+        return dialled.startswith("*")
+
     async def _lookup(self, host: str) -> list[str]:
         if host not in self.hosts:
             raise OSError(f"no {host}")

@@ -135,9 +135,12 @@ def test_health_needs_nothing_and_readiness_needs_the_log_and_control(feed: Feed
     assert request(feed, "GET", "/healthz").text == "ok\n"
     assert request(feed, "GET", "/readyz").status_code == 503
     read_all(feed)
-    assert request(feed, "GET", "/readyz").json() == {"log": True, "control": True, "journal": True}
+    assert request(feed, "GET", "/readyz").json() == {"log": True, "control": True, "journal": True, "draining": False}
     away = request(feed, "GET", "/readyz", control=FakeControl(ControlAway()))
-    assert (away.status_code, away.json()) == (503, {"log": True, "control": False, "journal": False})
+    assert (away.status_code, away.json()) == (
+        503,
+        {"log": True, "control": False, "journal": False, "draining": False},
+    )
     assert "journal_waiting_bytes 0.0" in request(feed, "GET", "/metrics").text
     assert "journal_waiting_bytes 0" not in request(feed, "GET", "/metrics", control=FakeControl(ControlAway())).text
 
@@ -151,6 +154,13 @@ def test_a_disk_that_takes_no_events_is_told_and_turns_nobody_away_before_memory
     assert "The disk takes no events" in request(feed, "GET", "/", control=waits).text
     closed = FakeControl(health(waiting_bytes=5000, waiting_since=100.0, closed=True))
     assert request(feed, "GET", "/readyz", control=closed).status_code == 503
+
+
+def test_while_draining_nobody_is_sent_here(feed: Feed) -> None:
+    read_all(feed)
+    feed.live.draining = True
+    told = request(feed, "GET", "/readyz")
+    assert (told.status_code, told.json()["draining"]) == (503, True)
 
 
 def test_api_shows_calls_queues_and_agents(feed: Feed) -> None:

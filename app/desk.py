@@ -1,0 +1,104 @@
+"""The supervisor's own UNIX socket, `supervisor.sock`: how the command line has it drain.
+
+One JSON line asks; every word of the supervisor is answered from then on, until the work is done:
+
+    {"do":"drain"}
+    {"say":"Draining: no new calls. …"}
+    {"done":true,"ok":true}
+
+Who may connect is decided by the folder of the socket (0700): the user that runs the hotline. It works while control
+does not.
+"""
+
+import json
+import selectors
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from app.unix_socket import listen
+
+LINE_BYTES = 65_536
+CLIENTS = 16
+
+Handler = Callable[[Mapping[str, Any]], None]
+
+
+class Desk:
+    """handlers: by the value of `do`."""
+
+    def __init__(self, path: Path, selector: selectors.BaseSelector, handlers: Mapping[str, Handler]) -> None:
+        self._path = path
+        self._selector = selector
+        self._handlers = handlers
+        self._clients: dict[socket.socket, bytes] = {}
+        self._listener = listen(path)
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def say(self, text: str) -> None:
+        """To everybody who has asked for something."""
+        self._tell({"say": text})
+
+    def done(self, *, ok: bool) -> None:
+        self._tell({"done": True, "ok": ok})
+
+    def close(self) -> None:
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+        for client in list(self._clients):
+            self._drop(client)
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
+        if len(self._clients) >= CLIENTS:
+            client.close()
+            return
+        client.setblocking(False)
+        self._clients[client] = b""
+        self._selector.register(client, selectors.EVENT_READ, lambda: self._receive(client))
+
+    def _receive(self, client: socket.socket) -> None:
+        try:
+            data = client.recv(LINE_BYTES)
+        except OSError:
+            data = b""
+        rest = self._clients[client] + data
+        if not data or len(rest) > LINE_BYTES:
+            self._drop(client)
+            return
+        *lines, self._clients[client] = rest.split(b"\n")
+        for line in lines:
+            self._obey(client, line)
+
+    def _obey(self, client: socket.socket, line: bytes) -> None:
+        try:
+            asked = json.loads(line)
+            handler = self._handlers[asked["do"]]
+        except (ValueError, RecursionError, KeyError, TypeError):
+            self._send(client, {"say": f"unknown request; there are {', '.join(self._handlers)}"})
+            self._send(client, {"done": True, "ok": False})
+            return
+        handler(asked)
+
+    def _tell(self, what: Mapping[str, Any]) -> None:
+        for client in list(self._clients):
+            self._send(client, what)
+
+    def _send(self, client: socket.socket, what: Mapping[str, Any]) -> None:
+        """One that does not read loses its place, and holds nobody up."""
+        if client not in self._clients:
+            return
+        try:
+            client.sendall(json.dumps(what).encode() + b"\n")
+        except OSError:
+            self._drop(client)
+
+    def _drop(self, client: socket.socket) -> None:
+        del self._clients[client]
+        self._selector.unregister(client)
+        client.close()

@@ -1,0 +1,113 @@
+"""A real hotline that is told to drain, and one whose control process stands still."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from events.types import (
+    AgentState,
+    AgentStateChanged,
+    CallEnded,
+    CallQueued,
+    ControlStarted,
+    DrainBegan,
+    DrainEnded,
+    PhoneRegistered,
+    ProcessExited,
+    ProcessStalled,
+    ProcessStarted,
+)
+from tests.support.handset import Handset
+from tests.support.peers.remote import PATIENCE, ROOT
+from tests.support.site import POLL, Edit, Site, serving
+
+FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
+
+
+def flows(folder: Path) -> None:
+    (folder / "ivr_flows").mkdir(parents=True)
+    (folder / "ivr_flows" / "main.yaml").write_text(FLOW)
+
+
+def draining(within: float) -> Edit:
+    def edit(config: dict[str, Any]) -> None:
+        config["callwright"]["drain"] = {"within": within}
+        config["queues"]["queues"]["billing"]["wait_unstaffed"] = True
+
+    return edit
+
+
+def phone(site: Site, user: str, password: str = "") -> Handset:
+    return Handset("udp", site.udp, user, password)
+
+
+def becomes(site: Site, status: int) -> bool:
+    """Whether /readyz comes to this status; the web process is a moment behind the log."""
+    until = time.monotonic() + PATIENCE
+    while ready(site) != status and time.monotonic() < until:
+        time.sleep(POLL)
+    return ready(site) == status
+
+
+def ready(site: Site) -> int:
+    try:
+        with urllib.request.urlopen(f"{site.http}/readyz", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code
+
+
+def test_a_drain_takes_no_new_calls_lets_the_last_one_finish_and_stops(tmp_path: Path) -> None:
+    with serving(draining(60), prepare=flows) as site, phone(site, "13800000001") as caller:
+        talk = caller.call("1001")
+        site.wait(CallQueued)
+        assert becomes(site, 200)
+        command = subprocess.Popen(
+            [sys.executable, "-m", "app", "drain", "--site", str(site.folder)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert site.wait(DrainBegan).calls == 1
+        with phone(site, "13800000002") as late:
+            late.send_request("INVITE", "sip:1001@callwright.local", late._own, "<sip:1001@callwright.local>", [], b"")
+            refused = late.final()
+            assert (refused.status, refused.headers.get("Retry-After")) == (503, "60")
+        with phone(site, "13800000003") as trunk:
+            told = trunk.options()
+            assert (told.status, told.headers.get("Retry-After")) == (503, "60")
+        with phone(site, "8001", "demo-8001") as agent:
+            agent.register()
+            site.wait(PhoneRegistered)
+            agent.call("*11")  # logging in is work for the callers that are here
+            site.wait(AgentStateChanged, state=AgentState.NOT_READY)
+        assert becomes(site, 503)
+        assert talk.bye().status == 200
+        said, _ = command.communicate(timeout=30)
+        assert command.returncode == 0
+        assert "Draining: no new calls. 1 call in progress may go on for 60 s" in said
+        assert site.process.wait(10) == 0
+        assert site.wait(DrainEnded).ended == 0
+
+
+def test_a_stalled_control_is_started_again_and_late_calls_are_ended_with_their_cause() -> None:
+    with serving(draining(1), prepare=flows) as site:
+        stopped = site.wait(ProcessStarted, process="control").pid
+        before = site.last()
+        os.kill(stopped, signal.SIGSTOP)
+        stalled = site.wait(ProcessStalled, after=before, process="control")
+        assert (stalled.pid, stalled.silent_for > 3.0) == (stopped, True)
+        assert site.wait(ProcessExited, after=before, pid=stopped).status == "signal 9"
+        site.wait(ControlStarted, after=before)
+        with phone(site, "13800000001") as caller:
+            caller.call("1001")
+            site.wait(CallQueued, after=before)
+            site.stop()
+        assert site.wait(DrainEnded).ended == 1
+        assert site.wait(CallEnded, after=before).reason == "drain_timeout"
