@@ -5,8 +5,8 @@ the dialog *after* the transaction layer, and decides what only the history of t
 repeated, which ACK belongs to it, who may send a re-INVITE now, what a hang-up means at this moment. It makes no
 message; the shell does what the returned values say.
 
-- UAS: `received` → refuse as told, or answer and say so by `provisional`, `answered`, `refused`; every ACK to
-  `acknowledged`.
+- UAS: `received` → refuse as told, or answer and say so by `provisional`, `described`, `answered`, `refused`; every ACK
+  to `acknowledged`.
 - UAC: `sent` when the INVITE is out; every response to `heard`, a failure of the transaction to `failed`.
   After ANSWERED or CROSSED give the bytes of the ACK to `ack_sent`; after REPEATED send `ack_data` again.
   A 2xx with another To tag than the dialog's (a second fork) is not for this usage: ACK and BYE it in its own Dialog.
@@ -100,6 +100,16 @@ class Hangup(Enum):
     """It has ended, or is ending, already."""
 
 
+class _Exchange(Enum):
+    """How far offer and answer of their INVITE are, before its final answer."""
+
+    OPEN = auto()
+    """Nothing was said reliably."""
+    ASKED = auto()
+    """Our offer is in a reliable provisional response; the answer comes with its PRACK."""
+    DONE = auto()
+
+
 class _Unacknowledged:
     __slots__ = ("answer_due", "end_at", "first", "interval", "key", "next_at", "response")
 
@@ -151,6 +161,7 @@ class InviteUsage:
         "_confirmed",
         "_ended",
         "_ending",
+        "_exchange",
         "_refresh",
         "_refresh_at",
         "_retry_at",
@@ -168,6 +179,7 @@ class InviteUsage:
         self._confirmed = self._ended = self._ending = False
         self._theirs: ServerKey | None = None  # their INVITE that has no final answer yet
         self._theirs_offers = False
+        self._exchange = _Exchange.OPEN
         self._sent: ClientKey | None = None  # our INVITE that has no final answer yet
         self._sent_seq = 0  # CSeq number of our latest INVITE
         self._ack: tuple[int, bytes] | None = None  # CSeq number and bytes of our latest ACK
@@ -244,19 +256,34 @@ class InviteUsage:
             return Refusal(491)  # glare; or our offer in a 2xx has no answer yet
         self._theirs = key
         self._theirs_offers = bool(request.body)
+        self._exchange = _Exchange.OPEN
         return None
 
     def updated(self, *, offers: bool, chance: float = 0.5) -> Refusal | None:
-        """An UPDATE (RFC 3311 §5.2). None: it may be answered now."""
+        """An UPDATE, or a PRACK with an offer (RFC 3311 §5.2; RFC 3262 §5). None: it may be answered now."""
         if self._ended:
             return Refusal(481)
         if not offers:
             return None
-        if self._theirs is not None:
+        if self._theirs is not None and self._exchange is _Exchange.OPEN:
             return Refusal(500, int(chance * 11))
-        if self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
+        asked = self._theirs is not None and self._exchange is _Exchange.ASKED
+        if asked or self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
             return Refusal(491)
         return None
+
+    def described(self) -> None:
+        """A reliable provisional response with our description was sent: the answer to their offer, or our offer."""
+        self._exchange = _Exchange.DONE if self._theirs_offers else _Exchange.ASKED
+
+    @property
+    def answer_due(self) -> bool:
+        """The PRACK to come must hold the answer to our offer (RFC 3262 §5)."""
+        return self._exchange is _Exchange.ASKED
+
+    def agreed(self) -> None:
+        """That answer came."""
+        self._exchange = _Exchange.DONE
 
     def provisional(self, key: ServerKey, response: Response, now: float) -> None:
         """101-199 was sent."""
