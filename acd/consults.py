@@ -1,6 +1,8 @@
 """Agents' phones calling each other, and queues: the application for those calls. Neither recorded nor counted as
 callers' calls; what comes of them may be an attended transfer, for which see engine/transfer.py."""
 
+from dataclasses import replace
+
 from acd.destinations import ToAgent, ToQueue
 from acd.direct import Ring, order_for
 from acd.parts import Part, Talk
@@ -53,7 +55,7 @@ class Consults:
             )
             talks.append(acd.talks.begin(part, rang, rang))
 
-        order = order_for(acd.roster.agents[to].profile, by or "")
+        order = replace(order_for(acd.roster.agents[to].profile, by or ""), caller_hears=True)
         ring = acd.direct.start(call, to, order, answered)
         await acd.talks.until(ring, talks)
         if not talks:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from acd.consultation import Consultations
 from acd.destinations import Destination, Destinations, ToAgent, ToQueue
@@ -148,7 +149,10 @@ class Transfers:
     ) -> tuple[TransferResult | None, int]:
         """Ring an agent, while the first may hang up. (None, _): he answered."""
         first = talk.part
-        ring = talk.ring = self._direct.start(first.call, to.name, self._order(first, to), answered, told=told)
+        order = self._order(first, to)
+        if asked.kind is TransferKind.ATTENDED:  # he waits with his ear on the line
+            order = replace(order, hearer=first.leg)
+        ring = talk.ring = self._direct.start(first.call, to.name, order, answered, told=told)
         watch = asyncio.get_running_loop().create_task(self._watch(first))
         try:
             await asyncio.wait([ring.ended])

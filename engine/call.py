@@ -23,6 +23,8 @@ class Why(StrEnum):
     """Play: to the last sample. Collect: enough digits, or the terminator."""
     BARGED = "barged"
     """Play: a key cut it short; the key waits for the next collect."""
+    SKIPPED = "skipped"
+    """Play: before the answer, to a caller who cannot hear anything yet."""
     TIMEOUT = "timeout"
     """Collect: no (further) key in time. `digits` has those that came."""
 
@@ -62,6 +64,10 @@ class Dial:
     """Of the telephone, E.164 with its plus; "": none."""
     trunks: tuple[str, ...] = ()
     """Through which it may be called, best first."""
+    caller_hears: bool = False
+    """The caller hears what the far end sends before it answers: its ring-back tone, an announcement."""
+    hearer: "Leg | None" = None
+    """Of this call, answered: hears that in the caller's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +178,11 @@ class Call(Protocol):
     async def reject(self, sip_status: int, reason: str) -> None:
         """Final error status before any answer; cancels the task that calls it, as a hang-up would."""
 
-    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
         """Play clips without a gap, one after another. Answers first when needed.
 
-        With barge_in a key pressed before (and not yet collected) or during it ends it."""
+        With barge_in a key pressed before (and not yet collected) or during it ends it. early: does not answer; one
+        who is not answered hears it as early media, or SKIPPED it is."""
 
     async def collect(
         self, *, max_digits: int, timeout: float, inter_digit: float = 3.0, terminator: str = "#"

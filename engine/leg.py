@@ -13,10 +13,11 @@ from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.listening import heard, heard_by_peer
 from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
 from engine.media.profile import USUAL, MediaProfile
+from engine.proof import Proof
 from engine.refresh import Session
+from engine.renegotiation import SDP_TYPE, body_of, describe, reinvited, updated
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
-from engine.sip import session_timer
 from engine.sip.dialog import Dialog
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
@@ -27,13 +28,13 @@ from engine.sip.invite import (
     Hangup,
     InviteAgain,
     InviteUsage,
-    Refusal,
     SendAgain,
     SendBye,
 )
 from engine.sip.message import Request, Response, reply
 from engine.sip.transactions import ClientKey, ServerKey
 from engine.stream import Stream
+from engine.trunks.credentials import Credentials
 from events.types import EndedBy, LegAnswered, LegDialled, LegEnded, LegMediaReported
 from kernel.ids import CallId, LegId
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from engine.transfer import LiveTransfer
 
 log = structlog.get_logger()
-
-SDP_TYPE = "application/sdp"
 
 
 class LegListener:
@@ -84,6 +83,8 @@ class SipLeg(ResponseHandler):
         self.stream = Stream(plane, profile, line.settings.codecs, crc32(self._tag.encode()))
         self.phone = ""
         """User of the registered phone of ours that it leads to; "" for a trunk. Whoever makes the leg says so."""
+        self.credentials: Credentials | None = None
+        """By which a challenge of the trunk is answered; whoever makes the leg gives them."""
         self.listener: LegListener = LegListener()
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
@@ -122,6 +123,11 @@ class SipLeg(ResponseHandler):
     def flow(self) -> Flow:
         """By which its latest message came."""
         return self._flow
+
+    @property
+    def contact(self) -> str:
+        """Our Contact towards the peer."""
+        return self.line.contact(self._flow, secure=self._sips)
 
     @property
     def codec(self) -> str:
@@ -213,18 +219,23 @@ class SipLeg(ResponseHandler):
         body: bytes = b"",
         kind: str = SDP_TYPE,
         more: tuple[tuple[str, str], ...] = (),
+        dialog: Dialog | None = None,
     ) -> tuple[ClientKey, Request] | None:
-        """more: headers besides those of the dialog. Returns what was sent; None when it leads nowhere."""
-        assert self.dialog is not None
+        """more: headers besides those of the dialog. dialog: an early one. Returns what was sent; None when it leads
+        nowhere."""
+        dialog = dialog or self.dialog
+        assert dialog is not None
         try:
-            request = self.dialog.make(method, body, kind)
-            flow = self.line.flow_of(self.dialog, self._flow)
+            request = dialog.make(method, body, kind)
+            flow = self.line.flow_of(dialog, self._flow)
         except BadHeader as error:
             log.warning("unroutable dialog", leg=self._id, error=str(error))
             return None
         request.headers.add("User-Agent", SERVER)
         for name, value in more:
             request.headers.add(name, value)
+        if self.credentials is not None and method != "INVITE":
+            handler = Proof(self, dialog, request, handler)
         return self.line.send_request(request, flow, handler), request
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------
@@ -233,7 +244,7 @@ class SipLeg(ResponseHandler):
         """A request in the dialog. Always answered."""
         assert self.dialog is not None
         refusal = self.dialog.check(request)
-        if refusal is None and self.ended.done() and request.method != "BYE":
+        if refusal is None and self.ended.done() and request.method not in ("BYE", "PRACK"):
             refusal = 481  # we hung up before the ACK: the dialog lives only for our BYE
         if refusal is not None:
             self._respond(key, reply(request, refusal))
@@ -243,6 +254,7 @@ class SipLeg(ResponseHandler):
             "BYE": self._byed,
             "INVITE": self._reinvite,
             "INFO": self._info,
+            "PRACK": self._prack,
             "UPDATE": self._update,
             "REFER": self._refer,
         }
@@ -268,68 +280,37 @@ class SipLeg(ResponseHandler):
         self._arm()
 
     def _reinvite(self, key: ServerKey, request: Request) -> None:
-        assert self.dialog is not None
-        if session_timer.too_small(request):
-            self._respond(key, interval_too_small(request))
-            return
-        refusal = self.usage.received(key, request, self.line.chance())
-        if refusal is not None:
-            self._respond(key, _refused(request, refusal))
-            return
-        try:
-            offered = self.body_of(request)
-            held = self.held
-            body = self.stream.answer(offered) if offered else self.stream.offer()
-        except (SdpError, NotAcceptable) as error:
-            self._respond(key, refuse_media(request, error))
-            self.usage.refused(key)
-            return
-        self.dialog.target_refresh(request)
-        self._respond_2xx(key, request, body)
-        self._held_before(held)
+        reinvited(self, key, request)
 
     def _update(self, key: ServerKey, request: Request) -> None:
-        """RFC 3311: a new offer, or none: then only the target and the session timer are refreshed."""
         assert self.dialog is not None
-        if session_timer.too_small(request):
-            self._respond(key, interval_too_small(request))
-            return
         refusal = self.usage.updated(offers=bool(request.body), chance=self.line.chance())
-        if refusal is not None:
-            self._respond(key, _refused(request, refusal))
-            return
-        held = self.held
-        try:
-            offered = self.body_of(request)
-            body = self.stream.answer(offered) if offered else b""
-        except (SdpError, NotAcceptable) as error:
-            self._respond(key, refuse_media(request, error))
-            return
-        self.dialog.target_refresh(request)
-        response = reply(request, 200)
-        response.headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
-        response.headers.add("Allow", ALLOW)
-        response.headers.add("Supported", SUPPORTED)
-        if body:
-            response.headers.add("Content-Type", SDP_TYPE)
-            response.body = body
-        self.session.answer(request, response)
-        self._respond(key, response)
-        self._held_before(held)
+        updated(self, key, request, self.dialog, refusal)
+
+    def _prack(self, key: ServerKey, request: Request) -> None:
+        """None of our responses waits for it, unless it is a caller's leg (RFC 3262 §3)."""
+        self._respond(key, reply(request, 481))
 
     # --- refreshes of our own ---------------------------------------------------------------------------------------
 
-    def reinvite(self, handler: ResponseHandler, more: tuple[tuple[str, str], ...]) -> None:
+    def reinvite(self, handler: ResponseHandler, more: tuple[tuple[str, str], ...]) -> Request | None:
         """With the description that we gave last. Only while `usage.may_invite`."""
         sent = self.send_in_dialog("INVITE", handler, self.stream.repeated(), SDP_TYPE, more)
-        if sent is not None:
-            self.usage.sent(*sent)
+        if sent is None:
+            return None
+        self.usage.sent(*sent)
+        return sent[1]
 
-    def acknowledge_again(self, response: Response) -> None:
+    def reinvite_again(self, request: Request, handler: ResponseHandler) -> None:
+        """A re-INVITE that was challenged, with its credentials."""
+        assert self.dialog is not None
+        self.usage.sent(self.line.send_request(request, self.line.flow_of(self.dialog, self._flow), handler), request)
+
+    def acknowledge_again(self, response: Response, invite: Request | None) -> None:
         """ACK a 2xx to a re-INVITE."""
         assert self.dialog is not None
         self.dialog.target_refresh(response)
-        ack = self.dialog.ack(response)
+        ack = self.dialog.ack(response, invite)
         flow = self.line.flow_of(self.dialog, self._flow)
         self.usage.ack_sent(self.line.layer.ack(ack, flow, self.line.sent_by(flow)))
         self.line.pump()
@@ -348,16 +329,15 @@ class SipLeg(ResponseHandler):
     def rearm(self) -> None:
         self._arm()
 
-    def _respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
+    def respond_2xx(self, key: ServerKey, request: Request, body: bytes) -> Response:
         response = reply(request, 200, to_tag=self._tag)
         headers = response.headers
-        headers.add("Contact", self.line.contact(self._flow, secure=self._sips))
+        headers.add("Contact", self.contact)
         headers.add("Allow", ALLOW)
         headers.add("Server", SERVER)
         headers.add("Supported", SUPPORTED)
-        headers.add("Content-Type", SDP_TYPE)
+        describe(response, body)
         self.session.answer(request, response)
-        response.body = body
         self.usage.answered(key, response, self.line.clock.monotonic())
         self._respond(key, response)
         self._arm()
@@ -370,11 +350,14 @@ class SipLeg(ResponseHandler):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self.usage.deadline
+        deadline = self._deadline()
         if deadline is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._tick)
         elif self.ended.done() and self.usage.ended:
             self._forget_dialog()
+
+    def _deadline(self) -> float | None:
+        return self.usage.deadline
 
     def _forget_dialog(self) -> None:
         """Nothing more is to be said or heard in it."""
@@ -407,14 +390,14 @@ class SipLeg(ResponseHandler):
             return
         held = self.held
         try:
-            self.stream.accept(self.body_of(ack))
+            self.stream.accept(body_of(ack))
         except (SdpError, NotAcceptable) as error:
             log.info("no usable answer in ACK", leg=self._id, error=str(error))
             self.hangup("no_answer_sdp")
             return
-        self._held_before(held)
+        self.held_before(held)
 
-    def _held_before(self, held: bool) -> None:
+    def held_before(self, held: bool) -> None:
         """Tell of a change that a re-INVITE brought."""
         if self.held != held:
             self.listener.leg_hold(self, held=self.held)
@@ -492,29 +475,3 @@ class SipLeg(ResponseHandler):
         """Bind a port. Raises PlaneError. When the leg ends meanwhile the port is closed again."""
         port = await self.stream.open(self.line, self._flow)
         self.line.ports[self.plane, port] = self
-
-    def body_of(self, message: Request | Response) -> bytes:
-        """The SDP body, b"" for none. Raises SdpError for a body of another kind."""
-        if message.body and message.content_type != SDP_TYPE:
-            raise SdpError(0, f"body is {message.content_type or 'of no type'}, not {SDP_TYPE}")
-        return message.body
-
-
-def interval_too_small(request: Request, tag: str | None = None) -> Response:
-    response = reply(request, 422, to_tag=tag)
-    response.headers.add("Min-SE", str(session_timer.MIN_SE))
-    return response
-
-
-def _refused(request: Request, refusal: Refusal) -> Response:
-    response = reply(request, refusal.status)
-    if refusal.retry_after is not None:
-        response.headers.add("Retry-After", str(refusal.retry_after))
-    return response
-
-
-def refuse_media(request: Request, error: SdpError | NotAcceptable, tag: str | None = None) -> Response:
-    """400 for a description that is none, 488 for one that we cannot take; the reason in Warning (RFC 3261 §20.43)."""
-    response = reply(request, 400 if isinstance(error, SdpError) else 488, to_tag=tag)
-    response.headers.add("Warning", f'399 callwright "{str(error).replace(chr(34), chr(39))}"')
-    return response

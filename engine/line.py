@@ -26,8 +26,8 @@ from kernel.ids import Ids
 if TYPE_CHECKING:
     from engine.leg import SipLeg
 
-ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, REFER, UPDATE, REGISTER"
-SUPPORTED = "replaces, timer"
+ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, REFER, UPDATE, REGISTER"
+SUPPORTED = "replaces, timer, 100rel"
 SERVER = "Callwright"
 DEFAULT_PORT = 5060
 DEFAULT_TLS_PORT = 5061

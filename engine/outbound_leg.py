@@ -1,23 +1,27 @@
 """A leg that we dial, to a phone of ours or through a trunk: sends an INVITE (UAC, RFC 3261 §13.2)."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from engine.destination import Destination
-from engine.leg import SDP_TYPE, SipLeg
+from engine.early_dialogs import EarlyDialogs
+from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.media.plane import Plane, PlaneError
+from engine.proof import Prover
+from engine.renegotiation import SDP_TYPE
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip import session_timer
-from engine.sip.dialog import Dialog, uac_dialog
+from engine.sip.dialog import Dialog, dialog_id, uac_dialog
+from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import Heard
 from engine.sip.message import Headers, Request, Response
-from engine.sip.transactions import ClientKey
-from engine.trunks.credentials import Answer, Credentials
-from events.types import EndedBy, LegAnswered, LegDialled, LegRinging
+from engine.sip.transactions import ClientKey, ServerKey
+from events.types import EndedBy, LegAnswered, LegDialled, LegEarlyMedia, LegRinging
 from kernel.ids import CallId, LegId
 
 log = structlog.get_logger()
@@ -43,12 +47,15 @@ class OutboundLeg(SipLeg):
             destination.profile,
         )
         self._destination = destination
+        self.credentials = destination.credentials
         self.known = False
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[int] = loop.create_future()
         self.heard: asyncio.Future[None] = loop.create_future()
         self.rung = False
         """180, or 183 with a description: a telephone rings, or says why it does not."""
+        self.early_heard: Callable[[SipLeg], None] = lambda leg: None
+        """Called with every change of what comes before the answer."""
         self.lost = ""
         """Why there was no final answer at all: timeout | transport."""
         self.refusal: Response | None = None
@@ -57,7 +64,9 @@ class OutboundLeg(SipLeg):
         self._key: ClientKey | None = None
         self._sent_at = 0.0
         self._interval = session_timer.USUAL
-        self._proofs = 0  # challenges answered
+        self._prover = Prover(destination.credentials, line.ids.token)
+        self._early = EarlyDialogs(self)
+        self._sounds = False  # there is early media
         self._forks: dict[str, bytes] = {}  # To tag of another phone that answered too -> our ACK
 
     @property
@@ -94,6 +103,7 @@ class OutboundLeg(SipLeg):
         self._send(self._request(sip_call_id, self.stream.offer()))
 
     def _send(self, invite: Request) -> None:
+        self._early.restart()
         self._invite = invite
         self._key = self.line.send_request(invite, self._flow, self)
         self.usage.sent(self._key, invite)
@@ -118,6 +128,12 @@ class OutboundLeg(SipLeg):
         if self._interval > session_timer.USUAL:
             items.append(("Min-SE", str(self._interval)))
         return Request("INVITE", to.uri, Headers.of(items), offer)
+
+    def request(self, key: ServerKey, request: Request, flow: Flow) -> None:
+        if self.dialog is not None and dialog_id(request) == self.dialog.id:
+            super().request(key, request, flow)
+        else:
+            self._early.request(key, request)
 
     # --- ResponseHandler ------------------------------------------------------------------------------------------
 
@@ -157,6 +173,7 @@ class OutboundLeg(SipLeg):
 
     def finish(self, by: EndedBy, reason: str) -> None:
         super().finish(by, reason)
+        self._early.forget()
         self._has_heard()
         if not self.outcome.done():
             self.outcome.set_result(self.sip_status or 487)
@@ -171,37 +188,35 @@ class OutboundLeg(SipLeg):
         if not self.heard.done():
             self.heard.set_result(None)
 
-    def _bye(self) -> None:
-        """An operator may ask for proof of this too, and goes on charging when it gets none."""
-        credentials = self._destination.credentials
-        if credentials is None or self.dialog is None:
-            super()._bye()
-        else:
-            self.send_in_dialog("BYE", _Farewell(self, credentials, self.dialog))
-
     def _provisional(self, response: Response) -> None:
         """180 rings; so does a 183 with a description: what it brings is the tone or the announcement of a network that
         has found the telephone. A bare 183, 181 or 182 only says that somebody is at work (RFC 3261 §21.1)."""
+        assert self._invite is not None
+        heeded, sounds = self._early.heard(self._invite, response)
+        if not heeded or self.ended.done():
+            return
+        self.session.learn(response)
         rings = response.status == 180 or (response.status > 100 and bool(response.body))
-        if rings and not self.rung and not self.ended.done():
+        if rings and not self.rung:
             self.rung = True
             self.line.emit(LegRinging(call=self.call, leg=self._id, sip_status=response.status))
+        if sounds and not self._sounds:
+            self._sounds = True
+            status, codec = response.status, self.codec
+            self.line.emit(LegEarlyMedia(call=self.call, leg=self._id, sip_status=status, codec=codec))
+        if sounds:
+            self.early_heard(self)
 
     def _prove(self, response: Response) -> bool:
-        """Send the INVITE again with credentials, when this is a challenge for them (RFC 3261 §22.2): once, and once
-        more when all that was wrong with them was an old nonce."""
-        credentials, invite = self._destination.credentials, self._invite
-        if response.status not in (401, 407) or credentials is None or invite is None or self.ended.done():
+        """Send the INVITE again with credentials, when this is a challenge for them (RFC 3261 §22.2)."""
+        invite = self._invite
+        if invite is None or self.ended.done():
             return False
-        found = credentials.answer(response, "INVITE", invite.uri, self.line.ids.token())
-        if not isinstance(found, Answer):
-            log.warning("challenge not answered", leg=self._id, why=found)
+        header = self._prover.header(invite, response)
+        if header is None:
             return False
-        if self._proofs > (1 if found.stale else 0):
-            return False
-        self._proofs += 1
         again = self._request(invite.call_id, invite.body, invite.cseq.number + 1)
-        again.headers.add(found.header, found.value)
+        again.headers.add(*header)
         self._send(again)
         return True
 
@@ -221,11 +236,15 @@ class OutboundLeg(SipLeg):
             return
         self.sip_status = response.status
         try:
-            self.stream.accept(self.body_of(response))
+            body = self._early.answer(response)
+            if body is not None:
+                self.stream.accept(body)
         except (SdpError, NotAcceptable):
             self.sip_status = 488
             self.hangup("no_common_codec")
             return
+        if self._sounds:
+            self.stream.watch()
         self.session.agreed(response)
         self.answered = True
         self.answered_at = self.line.clock.monotonic()
@@ -239,6 +258,8 @@ class OutboundLeg(SipLeg):
         assert self._invite is not None
         self.line.lingering.append((self.line.clock.monotonic() + LINGER, key))
         self.dialog, usable = _dialog(self._invite, response)
+        self._early.confirm(self.dialog)
+        self._early.forget()
         self.line.dialogs[self.dialog.id] = self
         self.usage.ack_sent(self._send_ack(self.dialog, response))
         return usable
@@ -259,6 +280,7 @@ class OutboundLeg(SipLeg):
         assert self._invite is not None
         tag = response.to_tag or ""
         dialog, _ = _dialog(self._invite, response)
+        self._early.confirm(dialog)
         flow = self.line.flow_of(dialog, self._flow)
         if tag in self._forks:
             self.line.layer.stateless_send(self._forks[tag], flow)
@@ -270,22 +292,6 @@ class OutboundLeg(SipLeg):
     def _refused(self, status: int) -> None:
         self.sip_status = status
         self.finish(EndedBy.AGENT, f"sip_{status}")
-
-
-class _Farewell(ResponseHandler):
-    """The answer to our BYE: a challenge is answered once."""
-
-    def __init__(self, leg: OutboundLeg, credentials: Credentials, dialog: Dialog) -> None:
-        self._leg = leg
-        self._credentials = credentials
-        self._dialog = dialog
-
-    def response(self, key: ClientKey, response: Response) -> None:
-        if response.status in (401, 407):
-            token = self._leg.line.ids.token()
-            found = self._credentials.answer(response, "BYE", self._dialog.remote_target, token)
-            if isinstance(found, Answer):
-                self._leg.send_in_dialog("BYE", ResponseHandler(), more=((found.header, found.value),))
 
 
 def _dialog(invite: Request, response: Response) -> tuple[Dialog, bool]:

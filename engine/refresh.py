@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from engine.line import ResponseHandler
+from engine.proof import Prover
+from engine.renegotiation import body_of
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip import session_timer
@@ -69,7 +71,7 @@ class Session:
         if self._updates:
             leg.send_in_dialog("UPDATE", _Update(leg), more=_headers(interval))
         elif leg.usage.may_invite and leg.stream.usable:
-            leg.reinvite(_Reinvite(leg), _headers(interval))
+            _Reinvite(leg).send(_headers(interval))
         self._wait(AGAIN)
 
     def _agreed(self, terms: Terms | None) -> None:
@@ -118,6 +120,11 @@ class _Reinvite(ResponseHandler):
 
     def __init__(self, leg: "SipLeg") -> None:
         self._leg = leg
+        self._request: Request | None = None
+        self._prover = Prover(leg.credentials, leg.line.ids.token)
+
+    def send(self, more: tuple[tuple[str, str], ...]) -> None:
+        self._request = self._leg.reinvite(self, more)
 
     def response(self, key: ClientKey, response: Response) -> None:
         leg = self._leg
@@ -131,7 +138,10 @@ class _Reinvite(ResponseHandler):
             case Heard.GONE:
                 line.clients.pop(key, None)
                 leg.gone("session_gone")
-            case Heard.REFUSED | Heard.GLARE:
+            case Heard.REFUSED:
+                line.clients.pop(key, None)
+                self._prove(response)
+            case Heard.GLARE:
                 line.clients.pop(key, None)
             case _:
                 pass
@@ -142,13 +152,22 @@ class _Reinvite(ResponseHandler):
         if self._leg.usage.failed(key) is Heard.GONE:
             self._leg.gone("session_gone")
 
+    def _prove(self, response: Response) -> None:
+        leg = self._leg
+        if leg.dialog is None or self._request is None or leg.ended.done():
+            return
+        proved = self._prover.again(leg.dialog, self._request, response)
+        if proved is not None:
+            self._request = proved
+            leg.reinvite_again(proved, self)
+
     def _acknowledge(self, response: Response) -> None:
         leg = self._leg
-        leg.acknowledge_again(response)
+        leg.acknowledge_again(response, self._request)
         if leg.ended.done():
             return
         try:
-            leg.stream.accept(leg.body_of(response))
+            leg.stream.accept(body_of(response))
         except (SdpError, NotAcceptable) as error:
             log.info("no usable answer to a refresh", leg=leg.id, error=str(error))
         leg.session.agreed(response)

@@ -3,7 +3,7 @@
 tag: for To, when the request has none there.
 """
 
-from collections.abc import Container
+from collections.abc import Callable
 
 from engine.line import ALLOW, SUPPORTED
 from engine.sip.dialog import DialogId, target_of
@@ -49,11 +49,11 @@ def unsupported(request: Request, tag: str) -> Response | None:
     return None if usable else reply(request, 400, "Missing Contact", to_tag=tag)
 
 
-def replacing(request: Request, tag: str, dialogs: Container[DialogId]) -> Response:
+def replacing(request: Request, tag: str, replaceable: Callable[[DialogId], bool]) -> Response:
     """Nobody takes a call of ours over by an INVITE with Replaces (RFC 3891 §3): phones transfer by REFER, which we
-    carry out ourselves."""
+    carry out ourselves. replaceable: it is a dialog of ours, confirmed, or early and begun by us."""
     try:
-        found = parse_replaces(request.headers.get("Replaces") or "") in dialogs
+        found = replaceable(parse_replaces(request.headers.get("Replaces") or ""))
     except ParseError as error:
         return reply(request, 400, error.reason, to_tag=tag)
     return reply(request, 403 if found else 481, to_tag=tag)

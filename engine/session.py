@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
 
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 MEDIA_REPORT_WITHIN = 2.0
 """How long the end of a call waits for the media plane's last words (statistics, recording) before it is told."""
 
+T = TypeVar("T")
 App = Callable[["LiveCall"], Awaitable[None]]
 
 
@@ -118,14 +119,25 @@ class LiveCall(LegListener):
         if self._leg.ready:
             return
         if self._ended is None:
-            try:
-                await self._leg.answer()
-            except CannotAnswer as refused:
-                self._ours = True
-                self._outcome = CallOutcome.REFUSED
-                self._leg.refuse(refused.refusal, refused.reason)
+            await self._unless_refused(self._leg.answer())
         if not self._leg.ready:
             await self._gone()
+
+    async def _early_media(self) -> bool:
+        """Whether the caller can hear us, without an answer."""
+        heard = self._ended is None and bool(await self._unless_refused(self._leg.early_media()))
+        if self._leg.ended.done():
+            await self._gone()
+        return heard
+
+    async def _unless_refused(self, step: Awaitable[T]) -> T | None:
+        try:
+            return await step
+        except CannotAnswer as refused:
+            self._ours = True
+            self._outcome = CallOutcome.REFUSED
+            self._leg.refuse(refused.refusal, refused.reason)
+            return None
 
     def ringing(self) -> None:
         self._leg.ring()
@@ -137,9 +149,12 @@ class LiveCall(LegListener):
             self._leg.reject(sip_status, reason)
         await self.hangup(reason)
 
-    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
         self._agent_left = False
-        await self.answer()
+        if not early or self._leg.answered:
+            await self.answer()
+        elif not await self._early_media():
+            return Played(Why.SKIPPED, 0.0)
         if barge_in and self._keypad:
             return Played(Why.BARGED, 0.0)
         done = await self._player.play(clips, barge_in=barge_in)
@@ -386,8 +401,8 @@ class LiveCall(LegListener):
             self._conference.arrange()
 
     def leg_rtp_timeout(self, leg: SipLeg, silent_for: float) -> None:
-        """A peer that holds us may be silent; the plane begins to count anew when it resumes."""
-        if leg.held or leg.ended.done():
+        """A peer that holds us may be silent, and so may one before the answer; the plane begins to count anew then."""
+        if leg.held or leg.ended.done() or not leg.answered:
             return
         self._ua.emit(RtpTimedOut(call=self._id, leg=leg.id, silent_for=silent_for))
         leg.hangup("rtp_timeout")

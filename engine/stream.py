@@ -127,6 +127,13 @@ class Stream:
         several = self._said.count(b"m=") > 1
         self._connect(accept(self._local, answered, describe.parse(self._said) if several else None))
 
+    def watch(self) -> None:
+        """Count the far end's silence from now, if there was media before the answer: a caller need not send any until
+        then, and one whose phone rings has none to send."""
+        if self.remote is not None and self.usable:
+            self.plane.connect(self.port, msgspec.structs.replace(self.remote, direction=Direction.INACTIVE))
+            self.plane.connect(self.port, self.remote)
+
     def _connect(self, remote: Remote | None) -> None:
         if remote is None:
             assert self.remote is not None

@@ -11,22 +11,20 @@ from functools import partial
 import structlog
 
 from engine.admission import Admission, Admitted
-from engine.call import Dial, Dialled, DialOutcome
+from engine.call import Dial, Dialled
 from engine.caller_leg import CallerLeg
-from engine.destination import Destination, to_phone
-from engine.fork import best, ring
 from engine.large import LargeRequests
 from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
-from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
+from engine.placing import Placing
 from engine.ports import Dialplan, Planes
 from engine.refusals import RETRY_AFTER_DRAIN, busy, not_allowed, not_understood, options, replacing, unsupported
 from engine.registration import Registration
 from engine.screening import Screening
 from engine.session import App, LiveCall
-from engine.sip.dialog import dialog_id
+from engine.sip.dialog import DialogId, dialog_id
 from engine.sip.flow import Flow, FlowFault
 from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
@@ -127,6 +125,7 @@ class UserAgent:
             large=parts.large,
             chance=parts.chance,
         )
+        self._placing = Placing(self.line, parts.registration, parts.trunks)
         self._malformed = Throttle(MALFORMED_EVERY)
         self.recording_failures = Throttle(RECORDING_FAILED_EVERY)
         self.calls: dict[CallId, LiveCall] = {}
@@ -217,21 +216,7 @@ class UserAgent:
 
     async def dial(self, call: LiveCall, order: Dial) -> Dialled:
         """See Call.dial."""
-        codec = call.leg.codec
-        bindings = best(self._registration.contacts(order.aor, self.clock.monotonic())) if order.aor else ()
-        if bindings:
-            display = f"{call.caller} {order.display}".strip()
-            phones = [to_phone(self.line, binding, call.caller, display) for binding in bindings]
-            legs = [self._outbound(call, phone) for phone in phones]
-            return await ring(legs, codec, order, self.clock.monotonic)
-        if order.number:
-            return await self._trunks.dial(call.id, order, call.caller, codec, partial(self._outbound, call))
-        return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
-
-    def _outbound(self, call: LiveCall, to: Destination) -> OutboundLeg:
-        leg = call.add_phone(lambda leg_id: OutboundLeg(self.line, call.leg.plane, call.id, leg_id, to))
-        leg.phone = to.phone
-        return leg
+        return await self._placing.dial(call, order)
 
     def play_music(self, leg: SipLeg) -> None:
         """For a party on hold."""
@@ -410,7 +395,7 @@ class UserAgent:
                 return options(request, self.ids.token(), draining=self.draining and self._from_trunk(flow))
             case "REFER":  # only who is in a talk with us has somebody to transfer
                 return reply(request, 403, to_tag=self.ids.token())
-            case "BYE" | "INFO":
+            case "BYE" | "INFO" | "PRACK":
                 return reply(request, 481, to_tag=self.ids.token())
         return not_allowed(request, self.ids.token())
 
@@ -432,6 +417,7 @@ class UserAgent:
         leg_id = LegId(f"{call_id}-1")
         leg = CallerLeg(self.line, plane, call_id, leg_id, flow, key, request, admitted.profile)
         leg.phone = admitted.phone
+        leg.credentials = self._trunks.credentials(admitted.trunk)
         call = LiveCall(
             self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
         )
@@ -475,9 +461,14 @@ class UserAgent:
         if full := full or self._admission.full(admitted.trunk, now):
             return busy(request, tag, full)
         if request.headers.get("Replaces") is not None:
-            return replacing(request, tag, self.line.dialogs)
+            return replacing(request, tag, self._is_replaceable)
         refusal = unsupported(request, tag)
         return reply(request, 404, to_tag=tag) if refusal is None and app is None else refusal
+
+    def _is_replaceable(self, dialog: DialogId) -> bool:
+        """RFC 3891 §3: an early dialog that the peer began is none to be replaced."""
+        leg = self.line.dialogs.get(dialog)
+        return leg is not None and (leg.answered or not isinstance(leg, CallerLeg))
 
     def _refused_call(self, request: Request, flow: Flow, admitted: Admitted, response: Response) -> Response:
         self.emit(

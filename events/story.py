@@ -154,6 +154,7 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "LegDialled": ("{leg}", "rings {target} for up to {ring_for:.0f} s"),
         "TrunkCallRefused": ("trunk {trunk}", "takes no call to {number}: {why}"),
         "LegRinging": ("{leg}", "says {sip_status}"),
+        "LegEarlyMedia": ("{leg}", "is heard before the answer (SIP {sip_status}), {codec}"),
         "LegAnswered": ("{leg}", "answers after {rang:.1f} s, {codec}"),
         "LegEnded": ("{leg}", "ends by {ended_by} ({reason}, SIP {sip_status}), {talked:.1f} s"),
         "CallBridged": ("{leg}", "hears the caller, and the caller hears it"),

@@ -195,6 +195,16 @@ class LegRinging(Event, frozen=True):
     sip_status: int
 
 
+class LegEarlyMedia(Event, frozen=True):
+    """Sound before the answer: from one that we dial (its ring-back tone, an announcement), once a leg; or, with the
+    caller's leg, from us to him. It is no answer."""
+
+    call: CallId
+    leg: LegId
+    sip_status: int
+    codec: str
+
+
 class LegAnswered(Event, frozen=True):
     call: CallId
     leg: LegId

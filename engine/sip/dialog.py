@@ -55,6 +55,14 @@ class Dialog:
         self.local_seq = self.local_seq + 1 if self.local_seq < MAX_SEQ else 1
         return self._request(method, self.local_seq, body, content_type)
 
+    def again(self, request: Request) -> Request:
+        """A request of this dialog once more, as a new one (§22.2): with the next CSeq number, Via not yet put on."""
+        self.local_seq = self.local_seq + 1 if self.local_seq < MAX_SEQ else 1
+        copy = request.copy()
+        copy.headers.remove("Via")
+        copy.headers.set("CSeq", f"{self.local_seq} {request.method}")
+        return copy
+
     def ack(self, response: Response, invite: Request | None = None, body: bytes = b"") -> Request:
         """The ACK for a 2xx (§13.2.2.4): CSeq number and credentials of the INVITE, routing of the dialog."""
         request = self._request("ACK", response.cseq.number, body, "application/sdp")

@@ -13,7 +13,7 @@ message; the shell does what the returned values say.
 - Either: `hangup` to end, `bye_received` when the peer did; `tick` at `deadline`.
 """
 
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple
 
 import msgspec
@@ -100,7 +100,7 @@ class Hangup(Enum):
     """It has ended, or is ending, already."""
 
 
-class _Exchange(Enum):
+class Exchange(StrEnum):
     """How far offer and answer of their INVITE are, before its final answer."""
 
     OPEN = auto()
@@ -143,6 +143,7 @@ class UsageState(msgspec.Struct, omit_defaults=True):
     ending: bool = False
     theirs: ServerKey | None = None
     theirs_offers: bool = False
+    exchange: Exchange = Exchange.OPEN
     sent: ClientKey | None = None
     sent_seq: int = 0
     ack: tuple[int, bytes] | None = None
@@ -179,7 +180,7 @@ class InviteUsage:
         self._confirmed = self._ended = self._ending = False
         self._theirs: ServerKey | None = None  # their INVITE that has no final answer yet
         self._theirs_offers = False
-        self._exchange = _Exchange.OPEN
+        self._exchange = Exchange.OPEN
         self._sent: ClientKey | None = None  # our INVITE that has no final answer yet
         self._sent_seq = 0  # CSeq number of our latest INVITE
         self._ack: tuple[int, bytes] | None = None  # CSeq number and bytes of our latest ACK
@@ -195,6 +196,7 @@ class InviteUsage:
             ending=self._ending,
             theirs=self._theirs,
             theirs_offers=self._theirs_offers,
+            exchange=self._exchange,
             sent=self._sent,
             sent_seq=self._sent_seq,
             ack=self._ack,
@@ -209,7 +211,7 @@ class InviteUsage:
     def restore(self, state: UsageState) -> None:
         """Be what `state` was taken from. Raises ParseError when a message in it is none."""
         self._confirmed, self._ended, self._ending = state.confirmed, state.ended, state.ending
-        self._theirs, self._theirs_offers = state.theirs, state.theirs_offers
+        self._theirs, self._theirs_offers, self._exchange = state.theirs, state.theirs_offers, state.exchange
         self._sent, self._sent_seq, self._ack = state.sent, state.sent_seq, state.ack
         for saved in state.unacknowledged:
             response = _response(saved.response)
@@ -256,7 +258,7 @@ class InviteUsage:
             return Refusal(491)  # glare; or our offer in a 2xx has no answer yet
         self._theirs = key
         self._theirs_offers = bool(request.body)
-        self._exchange = _Exchange.OPEN
+        self._exchange = Exchange.OPEN
         return None
 
     def updated(self, *, offers: bool, chance: float = 0.5) -> Refusal | None:
@@ -265,25 +267,25 @@ class InviteUsage:
             return Refusal(481)
         if not offers:
             return None
-        if self._theirs is not None and self._exchange is _Exchange.OPEN:
+        if self._theirs is not None and self._exchange is Exchange.OPEN:
             return Refusal(500, int(chance * 11))
-        asked = self._theirs is not None and self._exchange is _Exchange.ASKED
+        asked = self._theirs is not None and self._exchange is Exchange.ASKED
         if asked or self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
             return Refusal(491)
         return None
 
     def described(self) -> None:
         """A reliable provisional response with our description was sent: the answer to their offer, or our offer."""
-        self._exchange = _Exchange.DONE if self._theirs_offers else _Exchange.ASKED
+        self._exchange = Exchange.DONE if self._theirs_offers else Exchange.ASKED
 
     @property
     def answer_due(self) -> bool:
         """The PRACK to come must hold the answer to our offer (RFC 3262 §5)."""
-        return self._exchange is _Exchange.ASKED
+        return self._exchange is Exchange.ASKED
 
     def agreed(self) -> None:
         """That answer came."""
-        self._exchange = _Exchange.DONE
+        self._exchange = Exchange.DONE
 
     def provisional(self, key: ServerKey, response: Response, now: float) -> None:
         """101-199 was sent."""

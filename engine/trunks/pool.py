@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from engine.call import Dial, Dialled, DialOutcome
 from engine.line import Line
 from engine.transport.addresses import parse_ip
+from engine.trunks.credentials import Credentials
 from engine.trunks.dialling import Dialling, MakeLeg
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
@@ -62,6 +63,11 @@ class TrunkPool:
         if not trunks:
             return Dialled(DialOutcome.UNREACHABLE, None, 503, 0.0)
         return await Dialling(call, order, caller, first_codec, make_leg).through(trunks)
+
+    def credentials(self, trunk: str) -> Credentials | None:
+        """By which requests of ours in a trunk's calls are proved."""
+        found = next((it.outbound for it in self._trunks if it.name == trunk), None)
+        return found.credentials if found is not None else None
 
     def _hosts(self) -> list[str]:
         return [target.host for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]

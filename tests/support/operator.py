@@ -47,7 +47,7 @@ class Operator(Softphone):
             if request.method == "OPTIONS":
                 self._layer.respond(key, reply(request, self.options_status, to_tag="o"), self._now)
                 return
-        elif isinstance(output, RequestArrived) and output.request.method == "BYE":
+        elif isinstance(output, RequestArrived):
             response = self._challenge(output.request)
             if response is not None:
                 self._layer.respond(output.key, response, self._now)

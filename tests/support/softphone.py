@@ -52,6 +52,9 @@ class Softphone:
         self.ringing = True
         self.body = sdp(flow.remote[0], 4000)
         self.ack_body = b""
+        self.pracks = True
+        self.prack_body = b""
+        """In its first PRACK."""
         self.contact: str | None = f"<sip:{name}@{flow.remote[0]}:{flow.remote[1]}>"
         self.usage = InviteUsage(caller=True)
         self.dialog: Dialog | None = None
@@ -115,6 +118,33 @@ class Softphone:
             request = self.dialog.make("UPDATE", body)
             for name, value in headers.items():
                 request.headers.add(name.replace("_", "-"), value)
+            self._layer.request(request, self._towards, self._now)
+        self._flush()
+
+    def says(self, status: int, body: bytes = b"", *, tag: str = "", rseq: int = 0, **headers: str) -> None:
+        """A provisional response to the INVITE that it has not answered; with `rseq` a reliable one."""
+        if self._invite is None or self._key is None:
+            return
+        response = reply(self._invite, status, to_tag=tag or f"to{self.name}")
+        response.headers.add("Contact", self.contact or "")
+        if rseq:
+            response.headers.add("Require", "100rel")
+            response.headers.add("RSeq", str(rseq))
+        for name, value in headers.items():
+            response.headers.add(name.replace("_", "-"), value)
+        if body:
+            response.headers.add("Content-Type", "application/sdp")
+            response.body = body
+        if self.dialog is None:
+            self.dialog = uas_dialog(self._invite, response)
+        self._layer.respond(self._key, response, self._now)
+        self._flush()
+
+    def prack(self, response: Response, rack: str = "", body: bytes = b"") -> None:
+        """Acknowledge a reliable provisional response, or what `rack` says."""
+        if self.dialog is not None:
+            request = self.dialog.make("PRACK", body)
+            request.headers.add("RAck", rack or f"{response.headers.get('RSeq')} {response.headers.get('CSeq')}")
             self._layer.request(request, self._towards, self._now)
         self._flush()
 
@@ -206,10 +236,7 @@ class Softphone:
             case RequestArrived(key, request, _) if request.method == "INVITE":
                 self._invited(key, request)
             case RequestArrived(key, request, _):
-                self._layer.respond(key, reply(request, 200), self._now)
-                if request.method == "BYE":
-                    self.usage.bye_received()
-                    self.log.append("bye")
+                self._requested(key, request)
             case CancelArrived(key, _) if self.usage.unanswered == key:
                 self._respond(487)
                 self.log.append("cancelled")
@@ -220,6 +247,14 @@ class Softphone:
             case RequestFailed(key, why) if key[1] == "INVITE":
                 self.usage.failed(key)
                 self.log.append(why)
+
+    def _requested(self, key: ServerKey, request: Request) -> None:
+        self._layer.respond(key, reply(request, 200), self._now)
+        if request.method == "PRACK":
+            self.log.append(f"prack {request.headers.get('RAck')}")
+        if request.method == "BYE":
+            self.usage.bye_received()
+            self.log.append("bye")
 
     # --- as a callee ---
 
@@ -269,6 +304,8 @@ class Softphone:
         heard = self.usage.heard(key, response, self._now)
         if response.status > 100 and heard is not Heard.REPEATED:
             self.log.append(str(response.status))
+        if 100 < response.status < 200 and response.headers.get("RSeq") is not None:
+            self._reliable(response)
         if heard in (Heard.ANSWERED, Heard.CROSSED):
             self._learn(response.body)
             if self.dialog is None and self._invite is not None:
@@ -279,6 +316,15 @@ class Softphone:
             self._layer.stateless_send(self.usage.ack_data, self._towards)
         if heard is Heard.CROSSED:
             self._request("BYE")
+
+    def _reliable(self, response: Response) -> None:
+        """Once: it is no test of what is repeated to a phone that does acknowledge."""
+        if self.dialog is None and self._invite is not None:
+            self.dialog = uac_dialog(self._invite, response)
+        if self.pracks:
+            self._learn(response.body)
+            body, self.prack_body = self.prack_body, b""
+            self.prack(response, body=body)
 
     def _acknowledge(self, response: Response) -> None:
         assert self.dialog is not None

@@ -31,7 +31,7 @@ class PhoneCall(FakeCall):
     def dialled(self) -> str:
         return self._code
 
-    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
         self.heard += clips
         await asyncio.sleep(1.0)
         return Played(Why.FINISHED, 1.0)

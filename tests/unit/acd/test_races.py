@@ -267,7 +267,7 @@ def test_a_dial_that_never_ends_is_given_up() -> None:
 def test_a_fault_of_ours_is_loud_and_the_accounts_hold() -> None:
     async def main() -> None:
         class Faulty(FakeCall):
-            async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+            async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
                 raise LookupError("no such clip")
 
         world = World([queue(announce_first=1.0)], [agent("ann")], announcer=lambda call, position, wait: ("clip",))

@@ -136,7 +136,7 @@ class FakeCall:
         self._note(f"reject {sip_status}")
         raise asyncio.CancelledError
 
-    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
         self._note(f"play {' '.join(clips)}")
         await asyncio.sleep(self._clip_seconds)
         return Played(Why.FINISHED, self._clip_seconds)

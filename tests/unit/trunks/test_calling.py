@@ -629,3 +629,60 @@ def test_options_to_a_trunk_are_well_formed() -> None:
         await stage.settle()
 
     play(story)
+
+
+@pytest.mark.parametrize("method", ["UPDATE", "INVITE", "PRACK"])
+def test_our_realm_gets_its_proof_for_requests_in_a_call(method: str) -> None:
+    """Session refreshes and PRACK. One proof for each; an operator that wants another gets none."""
+
+    async def story() -> None:
+        stage = Stage(trunk(**account()))
+        operator = stage.operator()
+        operator.account = ("gw", "secret", "op.example")
+        operator.extra = {"Session-Expires": "200;refresher=uac", "Require": "timer"}
+        if method == "UPDATE":
+            operator.extra["Allow"] = "INVITE, ACK, BYE, UPDATE"
+        if method == "PRACK":
+            operator.answer_after = None
+        await stage.start()
+        stage.caller.call("1001")
+        await asyncio.sleep(2)
+        if method == "PRACK":
+            operator.says(180, rseq=1)
+            await asyncio.sleep(1)
+            operator.answer()
+            operator.answer_after = 0.1
+        await asyncio.sleep(110)
+        sent = [it for it in operator.of(method) if it.to_tag is not None]
+        assert [it.headers.get("Authorization") is not None for it in sent] == [False, True]
+        assert sent[1].cseq.number == sent[0].cseq.number + 1
+        assert [it.headers.get("RAck") for it in sent] == ["1 2 INVITE" if method == "PRACK" else None] * 2
+        assert stage.caller.log[-1] != "bye", "the call goes on"
+        stage.caller.hang_up()
+        await stage.settle()
+
+    play(story)
+
+
+def test_an_operator_asks_for_proof_in_a_call_that_it_sent_us() -> None:
+    async def wait(call: LiveCall) -> None:
+        await call.answer()
+        await asyncio.sleep(1000)
+
+    async def story() -> None:
+        stage = Stage(trunk(networks=(ip_network("192.0.2.50/32"),), **account()))
+        stage.world.trunks[0] = replace(stage.world.trunks[0], networks=())
+        stage.world.apps["2001"] = wait
+        operator = stage.operator()
+        await stage.start()
+        operator.call("2001", None, Supported="timer", Session_Expires="200;refresher=uas")
+        await asyncio.sleep(2)
+        operator.account = ("gw", "secret", "op.example")
+        await asyncio.sleep(110)
+        sent = operator.of("INVITE")
+        assert [it.headers.get("Authorization") is not None for it in sent] == [False, True]
+        assert operator.log[-1] != "bye"
+        operator.hang_up()
+        await stage.settle()
+
+    play(story)

@@ -1,0 +1,56 @@
+"""Placing calls: an order to dial, carried out by the phones of an address of record or through trunks."""
+
+from functools import partial
+
+from engine.call import Dial, Dialled, DialOutcome
+from engine.destination import Destination, to_phone
+from engine.fork import best, ring
+from engine.hearing import Hearing
+from engine.leg import SipLeg
+from engine.line import Line
+from engine.outbound_leg import OutboundLeg
+from engine.registration import Registration
+from engine.session import LiveCall
+from engine.trunks.dialling import MakeLeg
+from engine.trunks.pool import TrunkPool
+
+
+class Placing:
+    """trunks: started by whoever made them."""
+
+    def __init__(self, line: Line, registration: Registration, trunks: TrunkPool) -> None:
+        self._line = line
+        self._registration = registration
+        self._trunks = trunks
+
+    async def dial(self, call: LiveCall, order: Dial) -> Dialled:
+        """See Call.dial."""
+        hearing = Hearing(_hearer(call, order))
+        try:
+            return await self._dial(call, order, partial(self._leg, call, hearing))
+        finally:
+            hearing.stop()
+
+    async def _dial(self, call: LiveCall, order: Dial, make_leg: MakeLeg) -> Dialled:
+        codec, now = call.leg.codec, self._line.clock.monotonic
+        bindings = best(self._registration.contacts(order.aor, now())) if order.aor else ()
+        if bindings:
+            display = f"{call.caller} {order.display}".strip()
+            legs = [make_leg(to_phone(self._line, binding, call.caller, display)) for binding in bindings]
+            return await ring(legs, codec, order, now)
+        if order.number:
+            return await self._trunks.dial(call.id, order, call.caller, codec, make_leg)
+        return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
+
+    def _leg(self, call: LiveCall, hearing: Hearing, to: Destination) -> OutboundLeg:
+        leg = call.add_phone(lambda leg_id: OutboundLeg(self._line, call.leg.plane, call.id, leg_id, to))
+        leg.phone = to.phone
+        leg.early_heard = hearing.begins
+        return leg
+
+
+def _hearer(call: LiveCall, order: Dial) -> SipLeg | None:
+    """Who waits for the answer with his ear on the line."""
+    if order.caller_hears:
+        return call.leg
+    return order.hearer if isinstance(order.hearer, SipLeg) else None
