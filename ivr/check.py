@@ -4,7 +4,7 @@ Works on drafts: of a flow with mistakes all that could be read is proved, and n
 the same flow would explain.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def attributes(flows: Iterable[FlowDraft]) -> dict[str, frozenset[str]]:
 def check_flow(draft: FlowDraft, known: Known) -> list[Problem]:
     """All that is wrong in a flow besides what its draft tells, in no particular order."""
     flow = draft.flow
-    problems = _start(draft) + _targets(draft) + _unreachable(draft)
+    problems = _start(draft) + _targets(draft) + _unreachable(draft) + _too_late(draft)
     for view in draft.views:
         problems += _uses(flow, view, known) + _texts(flow, view, known)
         if isinstance(view.verb, Enqueue):
@@ -124,8 +124,9 @@ def _ways(draft: FlowDraft) -> dict[str, set[str]]:
     return out
 
 
-def _unreachable(draft: FlowDraft) -> list[Problem]:
-    """Nodes to which no way leads, those left out that are reached once misspelt and forgotten ways are put right."""
+def _reached(draft: FlowDraft, through: Callable[[str], bool]) -> set[str]:
+    """Nodes to which a way leads from the start, by nodes that may be gone `through`; misspelt and forgotten ways put
+    right."""
     order = list(draft.top.model.nodes) if draft.top.model else []
     start = draft.flow.start
     meant = start if start in draft.names else nearest(start, draft.names)
@@ -135,7 +136,29 @@ def _unreachable(draft: FlowDraft) -> list[Problem]:
     while todo:
         if (node := todo.pop()) not in seen:
             seen.add(node)
-            todo += ways[node]
+            todo += ways[node] if through(node) else ()
+    return seen
+
+
+def _too_late(draft: FlowDraft) -> list[Problem]:
+    """Nodes that mean to speak before the answer, behind nodes that answer."""
+    answering = {view.name for view in draft.views if view.verb.answers}
+    before, ever = _reached(draft, lambda node: node not in answering), _reached(draft, lambda node: True)
+    return [
+        draft.flow.source.problem(
+            (*view.at, "early"),
+            f"node '{view.name}' can't be early: every way to it answers the call",
+            "remove it; or let the nodes before be early too",
+        )
+        for view in draft.views
+        if getattr(view.verb, "early", False) and view.name in ever - before
+    ]
+
+
+def _unreachable(draft: FlowDraft) -> list[Problem]:
+    """Nodes to which no way leads, those left out that are reached once misspelt and forgotten ways are put right."""
+    order = list(draft.top.model.nodes) if draft.top.model else []
+    seen = _reached(draft, lambda node: True)
     return [
         draft.flow.source.problem(
             ("nodes", node), f"no way leads to node '{node}'", "remove it, or lead to it", key=True

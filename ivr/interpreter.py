@@ -71,7 +71,7 @@ class _Run:
         finally:
             emit(FlowLeft(call=call, flow=flow.name, node=self.node, why=why))
         if not left.flow:
-            await self.call.hangup(left.hangup)
+            await (self.call.reject(left.status, left.hangup) if left.status else self.call.hangup(left.hangup))
         return left.flow
 
     async def _nodes(self, flow: Flow) -> Left:

@@ -46,6 +46,8 @@ class Left(NamedTuple):
     """Go on in this other flow."""
     hangup: str = ""
     """End the call, for this reason."""
+    status: int = 0
+    """… by this SIP status, when it was not answered."""
 
 
 class Verb(Model):
@@ -53,6 +55,11 @@ class Verb(Model):
 
     WAITS: ClassVar[bool] = True
     """False: takes no time, so a circle of such nodes would never end."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether the call is surely answered once this node is done."""
+        return False
 
     def edges(self) -> list[Edge]:
         return []

@@ -49,15 +49,16 @@ class Step:
     def set(self, name: str, template: str) -> None:
         self.call.set_attribute(name, self.fill(template)[:MAX_VALUE])
 
-    async def play(self, prompts: Sequence[str], *, barge_in: bool = True) -> Played:
+    async def play(self, prompts: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
         """Prompts, in the caller's language or in all."""
-        return await self.play_clips(self.ports.prompts.spoken(prompts, self.languages), " ".join(prompts), barge_in)
+        clips = self.ports.prompts.spoken(prompts, self.languages)
+        return await self.play_clips(clips, " ".join(prompts), barge_in, early)
 
-    async def play_clips(self, clips: Sequence[str], name: str, barge_in: bool) -> Played:
+    async def play_clips(self, clips: Sequence[str], name: str, barge_in: bool, early: bool) -> Played:
         """Clips by file; journals PromptPlayed, also when the caller hangs up during it."""
         begun = self.ports.clock.monotonic()
         try:
-            played = await self.call.play(clips, barge_in=barge_in)
+            played = await self.call.play(clips, barge_in=barge_in, early=early)
         except asyncio.CancelledError:
             self._played(name, self.ports.clock.monotonic() - begun, False)
             raise

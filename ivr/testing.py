@@ -111,16 +111,20 @@ class ScriptedCaller:
             self.note("answer")
 
     async def reject(self, sip_status: int, reason: str) -> None:
+        if self._answered:
+            await self.hangup(reason)
         self.note(f"reject {sip_status} {reason}".rstrip())
         await self._end()
 
     def ringing(self) -> None:
         self.note("ringing")
 
-    async def play(self, clips: Sequence[str], *, barge_in: bool = True) -> Played:
-        await self.answer()
+    async def play(self, clips: Sequence[str], *, barge_in: bool = True, early: bool = False) -> Played:
+        early = early and not self._answered
+        if not early:
+            await self.answer()
         names = [self._name(clip) for clip in clips]
-        self.note(f"play {' '.join(names)}")
+        self.note(f"{'early' if early else 'play'} {' '.join(names)}")
         seconds = self._seconds_of(clips)
         begun = asyncio.get_running_loop().time()
         why = Why.FINISHED

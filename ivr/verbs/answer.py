@@ -12,6 +12,10 @@ class Answer(Verb):
     answer: None = None
     next: str = ""
 
+    @property
+    def answers(self) -> bool:
+        return True
+
     def edges(self) -> list[Edge]:
         return [next_edge(self.next)]
 

@@ -34,6 +34,10 @@ class Collect(Verb):
             raise ValueError("min_digits is greater than max_digits")
         return self
 
+    @property
+    def answers(self) -> bool:
+        return True
+
     def edges(self) -> list[Edge]:
         return [
             next_edge(self.next),

@@ -39,6 +39,10 @@ class Menu(Verb):
     """Spoken after no key."""
     otherwise: str = ""
 
+    @property
+    def answers(self) -> bool:
+        return True
+
     def edges(self) -> list[Edge]:
         out = [Edge(key, c.to, ("choices", key, "to"), f"choice '{key}'") for key, c in self.choices.items()]
         return out + [Edge(why, self.otherwise, ("otherwise",), "'otherwise'") for why in ("timeout", "invalid")]

@@ -8,7 +8,13 @@ class Play(Verb):
 
     play: Prompts
     barge_in: bool = True
+    early: bool = False
+    """Before the call is answered, and without answering it."""
     next: str = ""
+
+    @property
+    def answers(self) -> bool:
+        return not self.early
 
     def edges(self) -> list[Edge]:
         return [next_edge(self.next)]
@@ -17,5 +23,5 @@ class Play(Verb):
         return prompt_uses("play", self.play)
 
     async def run(self, step: Step) -> Left:
-        await step.play(self.play, barge_in=self.barge_in)
+        await step.play(self.play, barge_in=self.barge_in, early=self.early)
         return Left("next")

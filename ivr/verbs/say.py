@@ -14,7 +14,13 @@ class Say(Verb):
     say: str
     kind: Annotated[Literal["number", "digits", "hours"], Field(alias="as")] = "number"
     barge_in: bool = True
+    early: bool = False
+    """As of play."""
     next: str = ""
+
+    @property
+    def answers(self) -> bool:
+        return not self.early
 
     def edges(self) -> list[Edge]:
         return [next_edge(self.next)]
@@ -28,7 +34,7 @@ class Say(Verb):
     async def run(self, step: Step) -> Left:
         clips = [clip for language in step.languages for clip in self._clips(step, language)]
         if clips:
-            await step.play_clips(step.ports.prompts.paths(clips), f"say:{self.kind}", self.barge_in)
+            await step.play_clips(step.ports.prompts.paths(clips), f"say:{self.kind}", self.barge_in, self.early)
         return Left("next")
 
     def _clips(self, step: Step, language: str) -> list[str]:

@@ -194,3 +194,18 @@ def test_wrong_start_and_language() -> None:
 )
 def test_no_text_is_a_traceback(text: str) -> None:
     assert problems(text)
+
+
+def test_early_behind_an_answer() -> None:
+    text = """
+    start: a
+    nodes:
+      a: {play: hello, early: true, next: b}
+      b: {menu: menu, choices: {1: c}, otherwise: d}
+      c: {say: "{caller}", early: true, next: d}
+      d: {hangup: gone, status: 404}
+    """
+    assert problems(text) == [
+        f"{FILE}:5:31: node 'c' can't be early: every way to it answers the call\n"
+        "  hint: remove it; or let the nodes before be early too"
+    ]

@@ -158,3 +158,30 @@ def test_one_interpreter_runs_many_calls_at_once() -> None:
 
     run(together())
     assert [len(bench.told(FlowLeft)) for bench in benches] == [1] * 20
+
+
+def test_a_call_that_is_told_why_and_never_answered() -> None:
+    text = """
+    start: sorry
+    nodes:
+      sorry: {play: sorry, early: true, next: number}
+      number: {say: "42", as: digits, early: true, next: gone}
+      gone: {hangup: not_in_service, status: 404}
+    """
+    caller = Bench({"main": flow(text)}).call()
+    assert caller.trace == [
+        "000.0 early en/sorry",
+        "004.0 early en/n4 en/n2",
+        "012.0 reject 404 not_in_service",
+    ]
+
+
+def test_early_is_nothing_special_in_an_answered_call() -> None:
+    text = """
+    start: pick
+    nodes:
+      pick: {answer: , next: sorry}
+      sorry: {play: sorry, early: true, next: gone}
+      gone: {hangup: not_in_service, status: 404}
+    """
+    assert Bench({"main": flow(text)}).call().trace == ["000.0 answer", "000.0 play en/sorry", "004.0 hangup"]
