@@ -1,6 +1,7 @@
 """A confirmed INVITE dialog of the load generator, either side of it (RFC 3261 §12)."""
 
 import asyncio
+from collections.abc import Callable
 
 from bench import wire
 from bench.endpoint import Endpoint
@@ -10,7 +11,8 @@ from bench.wire import Message
 class Dialog:
     """Knows how to send requests in the dialog and when it is over.
 
-    `ended`: set to "here" or "there" by whoever's BYE came first. `remote_media`: from the peer's SDP.
+    `ended`: set to "here" or "there" by whoever's BYE came first. `remote_media`: from the peer's SDP. `media`: where
+    we want audio; `on_media` is called when the peer has said anew where it wants ours.
     """
 
     def __init__(self, endpoint: Endpoint, call_id: str, local: str, remote: str, sequence: int) -> None:
@@ -21,7 +23,11 @@ class Dialog:
         self.sequence = sequence
         self.target_uri = ""
         self.routes: list[str] = []
+        self.version = 2
+        """Of our session description: one more with each."""
         self.remote_media: tuple[str, int] | None = None
+        self.media: tuple[str, int] = (endpoint.host, 9)
+        self.on_media: Callable[[], None] = lambda: None
         self.ended: asyncio.Future[str] = endpoint.loop.create_future()
 
     @classmethod
@@ -75,6 +81,19 @@ class Dialog:
             self.ack(branch, sequence)
         return final
 
+    async def offer(self, direction: str) -> int:
+        """re-INVITE with our audio in that direction, `sendonly` to hold; returns the status."""
+        self.version += 1
+        final = await self.send("INVITE", wire.sdp(*self.media, direction, self.version))
+        if 200 <= final.status < 300:
+            self._heard(final)
+        return final.status
+
+    def _heard(self, message: Message) -> None:
+        before, self.remote_media = self.remote_media, wire.sdp_target(message.body) or self.remote_media
+        if self.remote_media != before:
+            self.on_media()
+
     async def key(self, digit: str) -> int:
         """Press a key by SIP INFO; returns the status."""
         final = await self.send("INFO", f"Signal={digit}\r\nDuration=160\r\n", "application/dtmf-relay")
@@ -92,7 +111,8 @@ class Dialog:
             self.ended.set_result("there")
         headers, body = [("Contact", f"<sip:load@{self.endpoint.sent_by}>")], ""
         if request.method in {"INVITE", "UPDATE"}:
-            body = wire.sdp(self.endpoint.host, 9, version=self.sequence + 2)
-            self.remote_media = wire.sdp_target(request.body) or self.remote_media
+            self.version += 1
+            body = wire.sdp(*self.media, wire.answering(request.body), self.version)
+            self._heard(request)
         data = wire.response(request, 200, "OK", tag="", headers=headers, body=body)
         self.endpoint.answer(request, source, data, status=200)

@@ -189,7 +189,7 @@ class Agents:
         """REGISTER with digest, first challenge offered that we know; returns the final status."""
         uri, call_id, tag = f"sip:{self.domain}", wire.token(), wire.token()
         authorization = ""
-        for sequence in (1, 2):
+        for sequence in (1, 2, 3):
             branch = "z9hG4bK" + wire.token()
             headers = [
                 ("Via", self.endpoint.via(branch)),
@@ -205,10 +205,17 @@ class Agents:
                 headers.append(("Authorization", authorization))
             data = wire.request("REGISTER", uri, headers)
             final = await self.endpoint.request(data, self.registrar, branch).final
-            if final.status != 401 or authorization:
+            if final.status != 401 or (authorization and "stale=true" not in final.get("www-authenticate").lower()):
                 break
             authorization = wire.authorize(final.get("www-authenticate"), "REGISTER", uri, user, password)
         return final.status
+
+    async def hang_up_all(self) -> None:
+        """BYE in every dialog, and whoever rings declines."""
+        for decline in [*self._ringing.values()]:
+            decline()
+        self._ringing.clear()
+        await asyncio.gather(*(dialog.bye() for dialog in [*self._dialogs.values()]))
 
     def _on_request(self, request: Message, source: tuple[str, int]) -> None:
         dialog = self._dialogs.get(request.call_id)

@@ -160,6 +160,12 @@ def sdp_target(body: bytes) -> tuple[str, int] | None:
     return (host, port) if host and port else None
 
 
+def answering(offer: bytes) -> str:
+    """The direction that answers an offer's (RFC 3264 §6.1)."""
+    mirrored = {b"sendonly": "recvonly", b"recvonly": "sendonly", b"inactive": "inactive"}
+    return next((ours for theirs, ours in mirrored.items() if b"a=" + theirs in offer), "sendrecv")
+
+
 def authorize(challenge: str, method: str, uri: str, user_name: str, password: str, count: int = 1) -> str:
     """Value of Authorization for one WWW-/Proxy-Authenticate value (RFC 7616 §3.4, qop auth or none)."""
     given = _directives(challenge)

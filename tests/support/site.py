@@ -169,7 +169,7 @@ def serving(
         if prepare is not None:
             prepare(folder)
         write_site(folder, edit)
-        site = _start(folder, core, environment or {}, wrapper)
+        site = start(folder, core, environment or {}, wrapper)
         try:
             yield site
         except BaseException:
@@ -180,7 +180,10 @@ def serving(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, core: int | None, environment: Mapping[str, str], wrapper: Sequence[str]) -> Site:
+def start(
+    folder: Path, core: int | None = None, environment: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()
+) -> Site:
+    """`callwright serve` of a folder that write_site made; returns when it answers calls. Raises SiteError."""
     begun = time.monotonic()
     command = [*wrapper, sys.executable, "-m", "app", "serve", "--site", str(folder)]
     if core is not None:
@@ -188,7 +191,7 @@ def _start(folder: Path, core: int | None, environment: Mapping[str, str], wrapp
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

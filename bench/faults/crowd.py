@@ -1,0 +1,300 @@
+"""The people who call: so many in each state that a call can be in, all on the phone at once."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+from app.control_socket import Refused, Unavailable
+from bench import wire
+from bench.dialog import Dialog
+from bench.endpoint import Endpoint
+from bench.faults.hotline import ANSWER_KEYS, DOMAIN, IVR, MENU, RING, TALK, WAIT, WRAP, Hotline, Staff
+from bench.faults.sound import SoundProcess
+from bench.phones import Agents, Callers, Outcome, Plan
+from events.types import AgentState
+
+KINDS = ("talk", "menu", "queued", "hold", "ringing", "consult", "collect", "wrapup", "talk", "queued", "talk", "menu")
+"""States, as often as they come in a crowd. talk: bridged and recorded. hold: so held by the caller. consult: the agent
+asks a colleague, whose phone rings, and the caller hears music. menu: the first prompt plays. collect: one answer was
+given, the second prompt plays. wrapup: the caller has gone, the agent writes."""
+NUMBERS = {"talk": TALK, "hold": TALK, "consult": TALK, "menu": MENU, "collect": MENU, "queued": WAIT, "ringing": RING,
+           "wrapup": WRAP}  # fmt: skip
+SPARE_TALKERS = 2
+"""Agents ready to take a call that comes, or a transfer, during the round."""
+SPARE_CALLERS = 2
+RATE = 25.0
+WITHIN = 12.0
+"""Seconds in which all must have come into their states."""
+FOREVER = 3600.0
+CHURN_EVERY = 0.1
+"""Seconds between two registrations, all the time."""
+
+
+class CannotBegin(RuntimeError):
+    """The calls did not come into the states that the round begins with."""
+
+
+@dataclass(slots=True)
+class Member:
+    """One caller. end, agent_end: far ends of the sound (-1: no agent). placed_at: UTC seconds."""
+
+    kind: str
+    caller: str
+    end: int
+    placed_at: float
+    task: asyncio.Task[Outcome] | None = None
+    dialog: Dialog | None = None
+    agent: str = ""
+    agent_end: int = -1
+    agent_dialog: Dialog | None = None
+    media_port: int = 0
+    """Where the caller's audio went first."""
+    call: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Nobody has said goodbye."""
+        return self.dialog is not None and not self.dialog.ended.done()
+
+
+@dataclass(slots=True)
+class Probes:
+    """Calls and registrations that go on during the fault. Seconds from INVITE to 200; statuses of REGISTER."""
+
+    setups: list[tuple[float, float | None]] = field(default_factory=list)
+    """(when sent, UTC seconds; how long it took, None: never answered)"""
+    refused: Counter[int] = field(default_factory=Counter)
+    registered: Counter[int] = field(default_factory=Counter)
+
+
+def staff_for(calls: int) -> Staff:
+    kinds = Counter(kind for kind, _ in zip(cycle(KINDS), range(calls), strict=False))
+    talking = kinds["talk"] + kinds["hold"] + kinds["consult"]
+    return Staff(talking + SPARE_TALKERS, kinds["wrapup"], kinds["ringing"], kinds["consult"])
+
+
+class Crowd:
+    """start once; then for each round: gather, (the fault), part."""
+
+    def __init__(self, hotline: Hotline, staff: Staff, calls: int, sound: SoundProcess) -> None:
+        self._hotline, self._sound, self.calls = hotline, sound, calls
+        self._accounts = staff.accounts()
+        self._users = {user: name for name, (user, _, _) in self._accounts.items()}
+        self._ends = {name: calls + SPARE_CALLERS + n for n, name in enumerate(self._accounts)}
+        self._endpoint = Endpoint()
+        self._callers = Callers(self._endpoint)
+        self._callers.media = lambda caller: sound.address(self._member(caller).end) if caller in self.members else SINK
+        self._callers.talk = self._caller_talks
+        self._prober = Callers(Endpoint())
+        self._phones = {
+            rings: Agents(Endpoint(), hotline.udp, DOMAIN, FOREVER if rings else 0.1, None) for rings in (False, True)
+        }
+        for agents in self._phones.values():
+            agents.media = lambda user: sound.address(self._ends[self._users[user]])
+            agents.on_talk = self._agent_talks
+            agents.on_end = lambda user, _: sound.hush(self._ends[self._users[user]])
+        self.members: dict[str, Member] = {}
+        self.probes = Probes()
+        self._round = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    @staticmethod
+    def ends(staff: Staff, calls: int) -> int:
+        """Far ends that a crowd needs."""
+        return calls + SPARE_CALLERS + len(staff.accounts())
+
+    def of(self, *kinds: str) -> list[Member]:
+        return [member for member in self.members.values() if member.kind in kinds]
+
+    def _member(self, caller: str) -> Member:
+        return self.members[caller]
+
+    # --- phones ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """All phones registered. Raises CannotBegin."""
+        for name in self._accounts:
+            if (status := await self._register(name)) != 200:
+                raise CannotBegin(f"REGISTER of {name}: {status}")
+
+    async def _register(self, name: str) -> int:
+        user, password, _ = self._accounts[name]
+        return await self._phones[name.startswith(("ring", "spare"))].register(user, password)
+
+    def _caller_talks(self, caller: str, dialog: Dialog) -> None:
+        member = self.members.get(caller)
+        if member is None or dialog.remote_media is None:
+            return
+        member.dialog, member.media_port = dialog, dialog.remote_media[1]
+        self._speak(member.end, dialog)
+
+    def _agent_talks(self, user: str, dialog: Dialog) -> None:
+        name = self._users[user]
+        member = self.members.get(wire.user(dialog.remote))
+        if member is not None:
+            member.agent, member.agent_end, member.agent_dialog = name, self._ends[name], dialog
+        self._speak(self._ends[name], dialog)
+
+    def _speak(self, end: int, dialog: Dialog) -> None:
+        def there() -> None:
+            assert dialog.remote_media is not None
+            self._sound.talk(end, dialog.remote_media)
+
+        dialog.media, dialog.on_media = self._sound.address(end), there
+        there()
+
+    def user(self, agent: str) -> str:
+        return self._accounts[agent][0]
+
+    # --- a round --------------------------------------------------------------------------------------------------
+
+    async def gather(self) -> None:
+        """Everybody in his state. Raises CannotBegin."""
+        self._round += 1
+        self.members, self.probes = {}, Probes()
+        await self._everybody_ready()
+        kinds = [kind for kind, _ in zip(cycle(KINDS), range(self.calls), strict=False)]
+        for n, kind in enumerate(sorted(kinds, key=("wrapup", "consult", "hold").__contains__, reverse=True)):
+            self._place(kind, n)
+            await asyncio.sleep(1 / RATE)
+        until = time.monotonic() + WITHIN
+        await asyncio.gather(*(self._prepare(member, until) for member in self.members.values()))
+
+    async def _everybody_ready(self) -> None:
+        for name in self._accounts:
+            with contextlib.suppress(Refused):
+                await self._hotline.agent(name, "login")
+            with contextlib.suppress(Refused):
+                await self._hotline.agent(name, "ready")
+        wrong = [a["name"] for a in (await self._hotline.ask("status"))["agents"] if a["state"] != AgentState.READY]
+        if wrong:
+            raise CannotBegin(f"agents who are not ready: {', '.join(wrong)}")
+
+    def place(self, kind: str) -> Member:
+        """One more caller; SPARE_CALLERS a round."""
+        return self._place(kind, len(self.members))
+
+    def _place(self, kind: str, n: int) -> Member:
+        caller = f"139{self._round:04d}{n:04d}"
+        member = self.members[caller] = Member(kind, caller, n, time.time())
+        keys = [(0.5, ANSWER_KEYS[0])] if kind == "collect" else []
+        plan = Plan(to=NUMBERS[kind], target=self._hotline.udp, keys=keys, patience=FOREVER)
+        member.task = asyncio.create_task(self._callers.call(caller, plan))
+        return member
+
+    async def _prepare(self, member: Member, until: float) -> None:
+        """What the people themselves do to come into the state."""
+        await self._until(member, until)
+        if member.kind == "hold" and member.dialog is not None:
+            if (status := await member.dialog.offer("sendonly")) != 200:
+                raise CannotBegin(f"hold: {status}")
+        elif member.kind == "wrapup" and member.dialog is not None:
+            await member.dialog.bye()
+            self._sound.hush(member.end)
+        elif member.kind == "consult":
+            colleague = self._accounts[f"spare{self.of('consult').index(member)}"]
+            await self._hotline.agent(member.agent, "consult", to=colleague[0])
+
+    async def _until(self, member: Member, until: float) -> None:
+        while True:
+            for call in (await self.status())["calls"]:
+                if call["caller"] == member.caller:
+                    member.call = call["id"]
+                    if _arrived(member.kind, call) and (member.kind in UNAIDED or member.agent):
+                        return
+            if time.monotonic() > until:
+                raise CannotBegin(f"{member.kind} {member.caller} did not come into its state")
+            await asyncio.sleep(0.1)
+
+    async def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self._hotline.ask("status")
+        return found
+
+    # --- what goes on during the fault ----------------------------------------------------------------------------
+
+    def probe(self, to: str = IVR) -> None:
+        """A call of its own from now; its outcome goes to `probes`."""
+        self._tasks.append(asyncio.create_task(self._probe(to)))
+
+    async def _probe(self, to: str) -> None:
+        at = time.time()
+        outcome = await self._prober.call("138", Plan(to=to, target=self._hotline.udp, talk=0.1))
+        took = outcome.setup if 200 <= outcome.status < 300 else None
+        self.probes.setups.append((at, took))
+        if took is None:
+            self.probes.refused[outcome.status] += 1
+
+    def churn(self) -> asyncio.Task[None]:
+        """Phones register again and again until the task is cancelled."""
+
+        async def go() -> None:
+            for name in cycle(list(self._accounts)):
+                self._tasks.append(asyncio.create_task(self._again(name)))
+                await asyncio.sleep(CHURN_EVERY)
+
+        return asyncio.create_task(go())
+
+    async def _again(self, name: str) -> None:
+        self.probes.registered[await self._register(name)] += 1
+
+    async def settled(self) -> None:
+        """All probes and registrations have their answer."""
+        await asyncio.gather(*self._tasks)
+        self._tasks.clear()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    async def part(self) -> list[str]:
+        """Everybody hangs up; returns whose BYE was not answered by 200."""
+        found = []
+        for member in self.members.values():
+            if member.alive and member.dialog is not None and (status := await member.dialog.bye()) != 200:
+                found.append(f"BYE of {member.kind} {member.caller}: {status}")
+            self._sound.hush(member.end)
+        for member in self.members.values():
+            if member.task is not None and not member.task.done():
+                member.task.cancel()
+        await asyncio.gather(*(m.task for m in self.members.values() if m.task is not None), return_exceptions=True)
+        return found
+
+    def agents_active(self) -> int:
+        """Dialogs that agents' phones still have."""
+        return sum(agents.active for agents in self._phones.values())
+
+    async def hang_up_agents(self) -> None:
+        """For phones that nobody told that their call is over."""
+        await asyncio.gather(*(agents.hang_up_all() for agents in self._phones.values()))
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for endpoint in (self._endpoint, *(agents.endpoint for agents in self._phones.values())):
+            endpoint.close()
+
+
+SINK = ("127.0.0.1", 9)
+UNAIDED = ("menu", "collect", "queued", "ringing")
+"""Kinds that need no agent who talks."""
+
+
+def _arrived(kind: str, call: dict[str, Any]) -> bool:
+    """Whether a call, as `callwright status` shows it, is where its caller wanted to be."""
+    match kind:
+        case "menu":
+            return bool(call["node"] == "first")
+        case "collect":
+            return bool(call["node"] == "account")
+        case "queued":
+            return bool(call["state"] == "queued")
+        case "ringing":
+            return bool(call["state"] == "queued" and call["agent"])
+        case _:
+            return bool(call["state"] == "talking")
+
+
+UNREACHABLE = (Unavailable, ConnectionError, TimeoutError)
+"""The control process does not answer."""

@@ -1,0 +1,387 @@
+"""One round: everybody on the phone, a fault at a random moment, then the audits."""
+
+import asyncio
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.control_socket import Refused
+from bench.faults import balance, heard
+from bench.faults.crowd import UNREACHABLE, CannotBegin, Crowd, Member
+from bench.faults.faults import Fault, Scene
+from bench.faults.heard import Capture
+from bench.faults.hotline import ANSWER_KEYS, Hotline
+from bench.faults.sound import SoundProcess
+from bench.faults.verdict import Round
+from tests.support.site import SiteError
+
+CALM = 0.5
+"""Seconds of undisturbed audio that are looked at before the fault."""
+OBSERVED = 4.0
+"""Seconds after the fault, and after its end."""
+PROBE_EVERY = 0.25
+MUSIC_MAY_PAUSE = 600.0
+"""Milliseconds: the music has rests, and its source must not have changed."""
+BACK_WITHIN = 2.5
+"""Seconds after which a call of a dead media process has audio again, if it is to go on."""
+KEY_WITHIN = 1.5
+QUIET_WITHIN = 15.0
+"""Seconds after the last goodbye until nothing is left: ports, gauges, agents."""
+ENDS_WITHIN = 20.0
+
+
+@dataclass(slots=True)
+class Played:
+    """One round as it goes."""
+
+    fault: Fault
+    scene: Scene
+    sound: SoundProcess
+    result: Round
+    struck_at: float = 0.0
+    observed_until: float = 0.0
+    before: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Caller → state and position at the moment of the fault."""
+
+    @property
+    def hotline(self) -> Hotline:
+        return self.scene.hotline
+
+    @property
+    def crowd(self) -> Crowd:
+        return self.scene.crowd
+
+
+async def play(fault: Fault, number: int, scene: Scene, sound: SoundProcess) -> Round:
+    """All of a round but what can be said only of a hotline that has ended. Raises nothing of the hotline's making."""
+    played = Played(fault, scene, sound, Round(fault.name, number))
+    try:
+        await scene.crowd.gather()
+    except (CannotBegin, Refused, *UNREACHABLE) as error:
+        played.result.wrong("setup", str(error))
+    else:
+        captured = await _during(played)
+        _audio(played, captured)
+        _answers(played)
+        if not fault.ends:
+            await _afterwards(played)
+    for problem in await scene.crowd.part():
+        played.result.wrong("calls", problem)
+    if fault.ends:
+        await _ended(played)
+    else:
+        await _quiet(played)
+        await _journal(played)
+    await scene.crowd.hang_up_agents()
+    return played.result
+
+
+async def _during(played: Played) -> Capture:
+    """The fault, with calls and registrations around it."""
+    crowd, scene = played.crowd, played.scene
+    await _capture(played)  # what was before is not looked at
+    churn = crowd.churn()
+    await asyncio.sleep(CALM + scene.chance.uniform(0.2, 2.0))
+    played.before = await _places(crowd)
+    played.struck_at = time.time()
+    crowd.probe()
+    probing = asyncio.create_task(_probing(crowd))
+    try:
+        await played.fault.strike(scene)
+    except (SiteError, OSError, subprocess.SubprocessError) as error:
+        played.result.wrong("setup", f"the fault itself: {error}"[:400])
+    await asyncio.sleep(OBSERVED)
+    for task in (probing, churn):
+        task.cancel()
+    played.observed_until = time.time()
+    return await _capture(played)
+
+
+async def _capture(played: Played) -> Capture:
+    with tempfile.TemporaryDirectory(prefix="cwf-sound-") as folder:
+        return await played.sound.capture(Path(folder) / "heard.npz")
+
+
+async def _probing(crowd: Crowd) -> None:
+    while True:
+        await asyncio.sleep(PROBE_EVERY)
+        crowd.probe()
+
+
+async def _places(crowd: Crowd) -> dict[str, tuple[str, int]]:
+    try:
+        status = await crowd.status()
+    except (Refused, *UNREACHABLE):
+        return {}
+    return {call["caller"]: (call["state"], call["position"]) for call in status["calls"]}
+
+
+# --- audio ------------------------------------------------------------------------------------------------------------
+
+
+def survivors(played: Played) -> list[Member]:
+    """Callers whose call must go on as if nothing had been."""
+    everybody = [member for member in played.crowd.members.values() if member.kind != "wrapup"]
+    if played.fault.calls == "all":
+        return everybody
+    return [member for member in everybody if member.dialog is not None and _on_other(played, member.media_port)]
+
+
+def _on_other(played: Played, port: int) -> bool:
+    """Not on the media process that dies: media0 has the lower half of the ports."""
+    first, last = played.hotline.media_ports
+    return port > (first + last) // 2
+
+
+def _audio(played: Played, captured: Capture) -> None:
+    begin, until = played.struck_at - CALM, played.observed_until
+    keep = {member.caller for member in survivors(played)}
+    for member in played.crowd.of("talk"):
+        _talk(played, captured, member, begin, until, whole=member.caller in keep)
+    for member in played.crowd.of("queued", "ringing", "consult", "hold"):
+        if member.caller in keep:
+            end = member.agent_end if member.kind == "hold" else member.end
+            _music(played, captured, member.kind, end, begin, until)
+    for member in played.crowd.of("menu", "collect"):
+        after = heard.first_sound(captured, member.end, played.struck_at)
+        if member.caller in keep and (after is None or after > played.fault.within + 0.5):
+            heard_it = "never" if after is None else f"only {after:.1f} s after"
+            played.result.wrong("audio", f"{member.kind} {member.caller} heard a prompt {heard_it}")
+    for member in played.crowd.members.values():
+        if member.caller not in keep and member.kind != "wrapup":
+            _back_or_gone(played, captured, member)
+    _wrong_talkers(played, captured, begin, until)
+
+
+def _back_or_gone(played: Played, captured: Capture, member: Member) -> None:
+    """A call whose media process died has audio again, or was hung up; nobody is left in silence."""
+    after = heard.first_sound(captured, member.end, played.struck_at + BACK_WITHIN)
+    if member.alive and (after is None or after > MUSIC_MAY_PAUSE / 1000):
+        played.result.wrong("audio", f"{member.kind} {member.caller} is neither heard again nor hung up")
+
+
+def _talk(played: Played, captured: Capture, member: Member, begin: float, until: float, *, whole: bool) -> None:
+    result, ends = played.result, (member.end, member.agent_end)
+    if member.agent_end < 0:
+        result.wrong("audio", f"{member.kind} {member.caller} has no agent")
+        return
+    result.bridged += 1
+    for talker, listener in (ends, ends[::-1]):
+        lost = heard.lost(captured, talker, listener, begin, until - 0.2)
+        silence = heard.silence_ms(captured, listener, begin, until)
+        result.gaps.append(heard.gap_ms(captured, listener, begin, until))
+        result.lost += len(lost) if whole else 0
+        if whole and (lost or silence):
+            who = "the caller" if listener == member.end else "the agent"
+            said = f"{who} of {member.caller} lost {len(lost)} packets, silence {silence:.0f} ms"
+            result.wrong("audio", said)
+
+
+def _music(played: Played, captured: Capture, kind: str, end: int, begin: float, until: float) -> None:
+    silence = heard.silence_ms(captured, end, begin, until)
+    if silence > MUSIC_MAY_PAUSE:
+        played.result.wrong("audio", f"{kind}: no music for {silence:.0f} ms at far end {end}")
+
+
+def _wrong_talkers(played: Played, captured: Capture, begin: float, until: float) -> None:
+    for member in played.crowd.members.values():
+        for mine, other in ((member.end, member.agent_end), (member.agent_end, member.end)):
+            if mine >= 0:
+                found = heard.strangers(captured, mine, {other}, begin, until)
+                if found:
+                    played.result.wrong("audio", f"far end {mine} ({member.kind}) heard far ends {sorted(found)}")
+
+
+# --- new calls --------------------------------------------------------------------------------------------------------
+
+
+def _answers(played: Played) -> None:
+    """The INVITE of the moment of the fault; judged now, though others may still be on their way."""
+    probes, fault, result = played.crowd.probes, played.fault, played.result
+    if fault.refuses:
+        taken = [at for at, took in probes.setups if took is not None and at > played.struck_at + 0.5]
+        if probes.refused.keys() - {503} or taken:
+            result.wrong("answer", f"not all new calls got 503: {dict(probes.refused)}, {len(probes.setups)} in all")
+        result.answered_after = 0.0
+        return
+    first = min((entry for entry in probes.setups if entry[0] >= played.struck_at), default=None)
+    result.answered_after = first[1] if first is not None else None
+    if result.answered_after is None or result.answered_after > fault.within:
+        took = "not answered" if result.answered_after is None else f"answered after {result.answered_after:.2f} s"
+        result.wrong("answer", f"the INVITE of that moment was {took}")
+    slow = [took for _, took in probes.setups if took is not None and took > fault.within]
+    if slow or probes.refused:
+        said = f"of {len(probes.setups)} calls since, {len(slow)} too slow, refused {dict(probes.refused)}"
+        result.wrong("answer", said)
+    if probes.registered.keys() - {200}:
+        result.wrong("answer", f"registrations ended with {dict(probes.registered)}")
+
+
+# --- what can still be done with the calls ----------------------------------------------------------------------------
+
+
+async def _afterwards(played: Played) -> None:
+    keep = survivors(played)
+    for member in keep:
+        if not member.alive:
+            played.result.wrong("calls", f"{member.kind} {member.caller} was hung up")
+    try:
+        await _same_places(played, keep)
+        await _samples(played, [member for member in keep if member.alive])
+    except UNREACHABLE as error:
+        played.result.wrong("calls", f"the control process does not answer: {error}")
+
+
+async def _same_places(played: Played, keep: Sequence[Member]) -> None:
+    after = await _places(played.crowd)
+    for member in keep:
+        was, now = played.before.get(member.caller), after.get(member.caller)
+        if member.kind in ("queued", "ringing", "talk", "hold", "consult") and was != now:
+            played.result.wrong("place", f"{member.kind} {member.caller}: {was} before, {now} after")
+
+
+async def _samples(played: Played, alive: Sequence[Member]) -> None:
+    """Hold and resume, transfer, the consultation's return, keys in the menus, one more call to an agent."""
+    talks = [member for member in alive if member.kind == "talk" and member.agent]
+    steps: list[tuple[str, Callable[[], Awaitable[str]]]] = []
+    for member in talks[:1]:
+        steps += [(f"hold of {member.caller}", _in_dialog(member, "sendonly"))]
+        steps += [(f"resume of {member.caller}", _in_dialog(member, "sendrecv"))]
+    for member in talks[1:2]:
+        steps.append((f"transfer of {member.caller}", _transfer(played, member)))
+    for member in (m for m in alive if m.kind == "consult"):
+        steps.append((f"return to {member.caller}", _return(played, member)))
+    for member in (m for m in alive if m.kind in ("menu", "collect")):
+        steps.append((f"keys of {member.kind} {member.caller}", _keys(played, member)))
+    steps.append(("a new call to an agent", _new_call(played)))
+    for what, step in steps:
+        try:
+            wrong = await step()
+        except Refused as error:
+            wrong = str(error)
+        if wrong:
+            played.result.wrong("calls", f"{what}: {wrong}")
+
+
+def _in_dialog(member: Member, direction: str) -> Callable[[], Awaitable[str]]:
+    async def step() -> str:
+        assert member.dialog is not None
+        status = await member.dialog.offer(direction)
+        return "" if status == 200 else f"re-INVITE got {status}"
+
+    return step
+
+
+def _transfer(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
+    async def step() -> str:
+        crowd, first = played.crowd, member.agent
+        status = await crowd.status()
+        free = [a["name"] for a in status["agents"] if a["state"] == "ready" and a["name"].startswith("talk")]
+        if not free:
+            return "no agent is ready for it"
+        await played.hotline.agent(first, "transfer", to=crowd.user(free[0]))
+        return await _soon(lambda: member.agent == free[0], f"{free[0]} never got the caller")
+
+    return step
+
+
+def _return(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
+    async def step() -> str:
+        await played.hotline.agent(member.agent, "return")
+        return ""
+
+    return step
+
+
+def _keys(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
+    async def step() -> str:
+        assert member.dialog is not None
+        for digit in ANSWER_KEYS[1:] if member.kind == "collect" else ANSWER_KEYS:
+            if (status := await member.dialog.key(digit)) != 200:
+                return f"INFO got {status}"
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(KEY_WITHIN)
+        found = [call for call in (await played.crowd.status())["calls"] if call["caller"] == member.caller]
+        if not found or found[0]["state"] != "queued":
+            return f"not queued: {found[0]['state'] + ' ' + found[0]['node'] if found else 'gone'}"
+        attributes = found[0]["attributes"]
+        kept = attributes.get("chosen") == "one" and attributes.get("account") == "42"
+        return "" if kept else f"answers are not kept: {attributes}"
+
+    return step
+
+
+def _new_call(played: Played) -> Callable[[], Awaitable[str]]:
+    async def step() -> str:
+        member = played.crowd.place("talk")
+        return await _soon(lambda: bool(member.agent), "no agent took it")
+
+    return step
+
+
+async def _soon(true: Callable[[], bool], otherwise: str, within: float = 4.0) -> str:
+    until = time.monotonic() + within
+    while not true():
+        if time.monotonic() > until:
+            return otherwise
+        await asyncio.sleep(0.05)
+    return ""
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def _quiet(played: Played) -> None:
+    """Nothing is left of any call."""
+    until = time.monotonic() + QUIET_WITHIN
+    await played.crowd.settled()
+    while left := await _left(played):
+        if time.monotonic() > until:
+            played.result.wrong("leaks", *left)
+            return
+        await asyncio.sleep(0.25)
+
+
+async def _left(played: Played) -> list[str]:
+    try:
+        left = balance.status(await played.crowd.status())
+        left += balance.gauges(await played.hotline.metrics())
+    except (Refused, *UNREACHABLE, OSError) as error:
+        return [f"cannot be asked: {error}"]
+    left += [f"{name} holds {count} UDP sockets" for name, count in played.hotline.open_ports().items() if count]
+    if active := played.crowd.agents_active():
+        left.append(f"{active} agents' phones have a call that nobody ended")
+    return left
+
+
+async def _journal(played: Played) -> None:
+    hotline, result = played.hotline, played.result
+    records = await asyncio.to_thread(hotline.records)
+    result.wrong("balance", *balance.balance(records))
+    folder, spared = hotline.root / "recordings", played.fault.unwritable
+    result.wrong("recordings", *await asyncio.to_thread(balance.recordings, records, folder, spared))
+    result.wrong("tables", *await _tables(hotline))
+
+
+async def _tables(hotline: Hotline) -> list[str]:
+    """The ledger may be some events behind, not apart."""
+    try:
+        return await hotline.tables()
+    except OSError as error:
+        return [str(error)]
+
+
+async def _ended(played: Played) -> None:
+    """After the last call the hotline goes by itself."""
+    try:
+        status = await asyncio.to_thread(played.hotline.site.process.wait, ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        played.result.wrong("stop", f"still there {ENDS_WITHIN:g} s after the last call")
+        return
+    if status != 0:
+        played.result.wrong("stop", f"ended with {status}")
+    await played.crowd.settled()
+    await _journal(played)
