@@ -45,6 +45,7 @@ PAIRS = (
     Pair("bridge", (ev.CallBridged,), (ev.CallUnbridged,), _fields("call", "leg")),
     Pair("flow", (ev.FlowEntered,), (ev.FlowLeft,), _fields("call", "flow")),
     Pair("offer", (ev.CallOffered,), (ev.OfferMissed, ev.OfferWithdrawn, ev.CallConnected), _fields("offer")),
+    Pair("third one", (ev.AgentJoined,), (ev.AgentLeft,), _fields("call", "agent")),
     Pair("recording", (ev.RecordingStarted,), (ev.RecordingStopped,), _fields("path")),
     Pair("process", (ev.ProcessStarted,), (ev.ProcessExited,), _fields("process", "pid")),
 )

@@ -30,6 +30,8 @@ RATE = 25.0
 WITHIN = 12.0
 """Seconds in which all must have come into their states."""
 FOREVER = 3600.0
+VISIT = 5.0
+"""Seconds that one waits to be hung up on."""
 CHURN_EVERY = 0.1
 """Seconds between two registrations, all the time."""
 
@@ -227,6 +229,11 @@ class Crowd:
         self.probes.setups.append((at, took))
         if took is None:
             self.probes.refused[outcome.status] += 1
+
+    def visit(self, to: str) -> None:
+        """A call of its own that lasts until they hang up."""
+        plan = Plan(to=to, target=self._hotline.udp, patience=VISIT)
+        self._tasks.append(asyncio.create_task(self._prober.call("137", plan)))
 
     def churn(self) -> asyncio.Task[None]:
         """Phones register again and again until the task is cancelled."""

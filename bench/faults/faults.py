@@ -21,6 +21,7 @@ from random import Random
 
 from bench.faults.crowd import Crowd
 from bench.faults.hotline import LOOP, Hotline
+from events.types import Event, FlowFailed, JournalWaited
 from tests.support.postgres import PostgresServer
 
 OUTAGE = 3.0
@@ -56,6 +57,8 @@ class Fault:
     mounts: bool = False
     """Needs a mount namespace, so root."""
     postgres: bool = False
+    says: type[Event] | None = None
+    """What the journal must tell of it."""
     unwritable: bool = False
     """Recordings may be missing that began meanwhile."""
 
@@ -142,7 +145,8 @@ async def _drain(scene: Scene) -> None:
 
 
 async def _endless(scene: Scene) -> None:
-    scene.crowd.probe(LOOP)
+    """The caller waits for what may come; nothing may, but the end."""
+    scene.crowd.visit(LOOP)
 
 
 async def _garbage(scene: Scene) -> None:
@@ -167,14 +171,14 @@ FAULTS: Sequence[Fault] = (
     Fault("web", "kill -9 web", _kill("web")),
     Fault("supervisor", "kill -9 supervisor; started again", _kill_supervisor, within=5.0),
     Fault("stall", f"SIGSTOP control for {STALL:g} s", _stall, within=6.0),
-    Fault("disk_full", f"no room for the journal for {OUTAGE:g} s", _disk_full, mounts=True),
+    Fault("disk_full", f"no room for the journal for {OUTAGE:g} s", _disk_full, mounts=True, says=JournalWaited),
     Fault("read_only", f"recordings read-only for {OUTAGE:g} s", _read_only, mounts=True, unwritable=True),
     Fault("database_away", f"PostgreSQL crashes, back after {OUTAGE:g} s", _database_away, postgres=True),
     Fault("database_locked", f"SQLite locked for {OUTAGE:g} s", _database_locked),
     Fault("upgrade", "callwright upgrade", _upgrade),
     Fault("sighup", "SIGHUP to the supervisor", _sighup),
     Fault("drain", "SIGTERM: drain", _drain, refuses=True, ends=True),
-    Fault("endless", "a flow that goes round for ever", _endless),
+    Fault("endless", "a flow that goes round for ever", _endless, says=FlowFailed),
     Fault("garbage", f"kill -9 control, {GARBAGE} datagrams of noise", _garbage),
     Fault("readers", "kill -9 ledger and web", _kill_tables_and_web),
 )

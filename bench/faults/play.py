@@ -361,6 +361,9 @@ async def _journal(played: Played) -> None:
     hotline, result = played.hotline, played.result
     records = await asyncio.to_thread(hotline.records)
     result.wrong("balance", *balance.balance(records))
+    says = played.fault.says
+    if says is not None and not any(isinstance(record.event, says) for record in records):
+        result.wrong("balance", f"no {says.__name__} tells of it")
     folder, spared = hotline.root / "recordings", played.fault.unwritable
     result.wrong("recordings", *await asyncio.to_thread(balance.recordings, records, folder, spared))
     result.wrong("tables", *await _tables(hotline))
