@@ -91,7 +91,8 @@ class Crowd:
         self._callers = Callers(self._endpoint)
         self._callers.media = lambda caller: sound.address(self._member(caller).end) if caller in self.members else SINK
         self._callers.talk = self._caller_talks
-        self._prober = Callers(Endpoint())
+        self._probing = Endpoint()
+        self._prober = Callers(self._probing)
         self._phones = {
             rings: Agents(Endpoint(), hotline.udp, DOMAIN, FOREVER if rings else 0.1, None) for rings in (False, True)
         }
@@ -279,7 +280,7 @@ class Crowd:
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for endpoint in (self._endpoint, *(agents.endpoint for agents in self._phones.values())):
+        for endpoint in (self._endpoint, self._probing, *(agents.endpoint for agents in self._phones.values())):
             endpoint.close()
 
 

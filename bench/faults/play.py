@@ -31,6 +31,10 @@ KEY_WITHIN = 1.5
 QUIET_WITHIN = 15.0
 """Seconds after the last goodbye until nothing is left: ports, gauges, agents."""
 ENDS_WITHIN = 20.0
+HOLDING = (("hold", "sendonly"), ("resume", "sendrecv"))
+
+Step = tuple[str, Callable[[], Awaitable[str]]]
+"""What is tried, and how: "" when it worked."""
 
 
 @dataclass(slots=True)
@@ -246,17 +250,16 @@ async def _same_places(played: Played, keep: Sequence[Member]) -> None:
 async def _samples(played: Played, alive: Sequence[Member]) -> None:
     """Hold and resume, transfer, the consultation's return, keys in the menus, one more call to an agent."""
     talks = [member for member in alive if member.kind == "talk" and member.agent]
-    steps: list[tuple[str, Callable[[], Awaitable[str]]]] = []
-    for member in talks[:1]:
-        steps += [(f"hold of {member.caller}", _in_dialog(member, "sendonly"))]
-        steps += [(f"resume of {member.caller}", _in_dialog(member, "sendrecv"))]
-    for member in talks[1:2]:
-        steps.append((f"transfer of {member.caller}", _transfer(played, member)))
-    for member in (m for m in alive if m.kind == "consult"):
-        steps.append((f"return to {member.caller}", _return(played, member)))
-    for member in (m for m in alive if m.kind in ("menu", "collect")):
-        steps.append((f"keys of {member.kind} {member.caller}", _keys(played, member)))
-    steps.append(("a new call to an agent", _new_call(played)))
+    lines: list[list[Step]] = [
+        [(f"{what} of {m.caller}", _in_dialog(m, way)) for what, way in HOLDING for m in talks[:1]],
+        [*((f"transfer of {m.caller}", _transfer(played, m)) for m in talks[1:2]), ("a new call", _new_call(played))],
+        *([(f"return to {m.caller}", _return(played, m))] for m in alive if m.kind == "consult"),
+        *([(f"keys of {m.kind} {m.caller}", _keys(played, m))] for m in alive if m.kind in ("menu", "collect")),
+    ]
+    await asyncio.gather(*(_one_by_one(played, line) for line in lines))
+
+
+async def _one_by_one(played: Played, steps: Sequence[Step]) -> None:
     for what, step in steps:
         try:
             wrong = await step()
