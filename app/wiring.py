@@ -259,6 +259,7 @@ class Control:
                 screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
                 dialplan=_Dialplan(main.numbers, interpreter, codes, self._acd),
                 trunks=self._trunks,
+                repair=self._repair,
             ),
         )
 
@@ -274,13 +275,19 @@ class Control:
 
     def _repair_recordings(self) -> dict[str, float]:
         """Those that the log has begun and not ended: path → seconds."""
-        found: dict[str, float] = {}
-        for path in self.live.recording_now:
-            try:
-                found[path] = repair(self._site.recordings / path)
-            except (OSError, ValueError) as error:
-                log.warning("recording cannot be repaired", path=path, error=str(error))
-        return found
+        return {path: self._repaired(path) for path in self.live.recording_now}
+
+    async def _repair(self, path: str) -> float:
+        """Of a media process that died; others go on meanwhile."""
+        return await asyncio.to_thread(self._repaired, path)
+
+    def _repaired(self, path: str) -> float:
+        """Its seconds; 0 when there is no such file."""
+        try:
+            return repair(self._site.recordings / path)
+        except (OSError, ValueError) as error:
+            log.warning("recording cannot be repaired", path=path, error=str(error))
+            return 0.0
 
     def _phone_changed(self, aor: str, present: bool) -> None:
         if present:

@@ -24,11 +24,21 @@ class Bridge:
         self._held = 0.0
 
     def start(self) -> None:
-        self._caller.plane.bridge(self._caller.port, self._agent.port)
+        connect(self._caller, self._agent)
         self._ua.emit(CallBridged(call=self._call, leg=self._agent.id))
         for leg in (self._caller, self._agent):
             if leg.held:
                 self.hold(leg, held=True)
+
+    def remake(self) -> bool:
+        """A leg has another port. False: the other is not there yet."""
+        if not connect(self._caller, self._agent):
+            return False
+        for leg in self._holding:
+            other = self.other(leg)
+            if other is not None:
+                self._ua.play_music(other)
+        return True
 
     @property
     def agent(self) -> SipLeg:
@@ -76,11 +86,18 @@ class Bridge:
         return BridgeEnd(ended_by, talked, held)
 
 
+def connect(a: SipLeg, b: SipLeg) -> bool:
+    """Let two legs hear each other. False: not now, one of them is moved to the media process of the other."""
+    ready = a.has_media and b.has_media and a.plane is b.plane
+    if ready:
+        a.plane.bridge(a.port, b.port)
+    return ready
+
+
 async def join(a: SipLeg, b: SipLeg, until: asyncio.Future[None], monotonic: Callable[[], float]) -> JoinEnd:
     """Two legs of one call talk, its caller apart. See engine.call.Call.join."""
     began = monotonic()
-    if a.has_media and b.has_media:
-        a.plane.bridge(a.port, b.port)
+    connect(a, b)
     try:
         ends: list[asyncio.Future[Any]] = [a.ended, b.ended, until]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

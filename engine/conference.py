@@ -13,36 +13,42 @@ if TYPE_CHECKING:
 
 
 class Conference:
-    """All of them have media, on one plane."""
+    """All of them have media, on one plane; but for the time in which they are moved to another."""
 
     def __init__(self, ua: "UserAgent", call: CallId, caller: SipLeg, legs: Sequence[SipLeg]) -> None:
-        self._ua, self._call, self._caller, self._legs = ua, call, caller, legs
+        self._ua, self._call, self._caller, self.legs = ua, call, caller, legs
         self._since = ua.clock.monotonic()
 
     def start(self) -> None:
         self.arrange()
-        for leg in self._legs:
+        for leg in self.legs:
             self._ua.emit(CallBridged(call=self._call, leg=leg.id))
 
-    def arrange(self) -> None:
-        """Who hears whom; again whenever one begins or ends to hold: his phone's music is not for the others."""
-        there = [leg for leg in (self._caller, *self._legs) if leg.has_media]
+    def arrange(self) -> bool:
+        """Who hears whom; again whenever one begins or ends to hold: his phone's music is not for the others; and when
+        one has another port. False: the others are not there yet."""
+        plane = self._caller.plane
+        there = [leg for leg in (self._caller, *self.legs) if leg.has_media and leg.plane is plane]
         hears = [[other.port for other in there if other is not leg and not other.held] for leg in there]
-        self._caller.plane.mix([leg.port for leg in there], hears)
+        plane.mix([leg.port for leg in there], hears)
+        return self._caller in there and self.legs[0] in there
 
     async def wait(self, until: asyncio.Future[None]) -> None:
         """Until one of the legs ends or `until` is done."""
-        ends: list[asyncio.Future[Any]] = [leg.ended for leg in self._legs]
+        ends: list[asyncio.Future[Any]] = [leg.ended for leg in self.legs]
         await asyncio.wait([*ends, until], return_when=asyncio.FIRST_COMPLETED)
+
+    def takes(self, leg: SipLeg) -> bool:
+        return leg is self._caller or leg in self.legs
 
     @property
     def left(self) -> SipLeg | None:
         """The leg that has ended."""
-        return next((leg for leg in self._legs if leg.ended.done()), None)
+        return next((leg for leg in self.legs if leg.ended.done()), None)
 
     def stop(self, ended_by: EndedBy) -> float:
         """Returns its seconds. Those who are there still hear each other on: whoever is bridged next hears no gap."""
         talked = round(self._ua.clock.monotonic() - self._since, 3)
-        for leg in self._legs:
+        for leg in self.legs:
             self._ua.emit(CallUnbridged(call=self._call, leg=leg.id, talked=talked, held=0.0, ended_by=ended_by))
         return talked

@@ -7,7 +7,7 @@ import asyncio
 
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.leg import SipLeg
-from engine.media.plane import PlaneError
+from engine.media.plane import Plane, PlaneError, PortId
 
 
 class Hearing:
@@ -18,10 +18,11 @@ class Hearing:
         self._hearer = hearer
         self._far: SipLeg | None = None
         self._joined: SipLeg | None = None
+        self._ports: tuple[Plane, PortId, PortId] | None = None
         self._opening: asyncio.Task[None] | None = None
 
     def begins(self, far: SipLeg) -> None:
-        """`far` has sent a description."""
+        """`far` has sent a description, or one of the two has another port."""
         self._far = far
         hearer = self._hearer
         if hearer is None or hearer.ended.done():
@@ -55,6 +56,9 @@ class Hearing:
         hearer, far = self._hearer, self._far
         if hearer is None or far is None or far.ended.done() or far.plane is not hearer.plane:
             return
-        if hearer.has_media and far.has_media and self._joined is not far:
-            self._joined = far
+        if not hearer.has_media or not far.has_media:
+            return
+        ports = (hearer.plane, hearer.port, far.port)
+        if self._ports != ports:
+            self._joined, self._ports = far, ports
             hearer.plane.bridge(hearer.port, far.port)

@@ -11,8 +11,19 @@ import structlog
 from engine.info import digit_info, info_digit
 from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.listening import heard, heard_by_peer
-from engine.media.plane import Dtmf, Plane, PlayDone, PortClosed, PortId, PortStats, RecordingDone, RtpTimeout
+from engine.media.plane import (
+    Dtmf,
+    MediaEvent,
+    Plane,
+    PlaneError,
+    PlayDone,
+    PortClosed,
+    PortId,
+    RecordingDone,
+    RtpTimeout,
+)
 from engine.media.profile import USUAL, MediaProfile
+from engine.moving import Moving
 from engine.proof import Proof
 from engine.refresh import Session
 from engine.renegotiation import SDP_TYPE, body_of, describe, reinvited, updated
@@ -54,6 +65,12 @@ class LegListener:
     def leg_hold(self, leg: "SipLeg", *, held: bool) -> None: ...
     def leg_rtp_timeout(self, leg: "SipLeg", silent_for: float) -> None: ...
     def leg_ended(self, leg: "SipLeg", by: EndedBy, reason: str) -> None: ...
+    def leg_media_lost(self, leg: "SipLeg", plane: Plane) -> None:
+        """A media process died, at which the leg has or had a port: what it was doing there is over."""
+
+    def leg_moved(self, leg: "SipLeg") -> None:
+        """It has another port, at which nothing is going on yet."""
+
     def leg_media_closed(self, leg: "SipLeg") -> None: ...
     def leg_refers(self, leg: "SipLeg", request: Request, event: str) -> "LiveTransfer | int":
         """What a REFER begins, or the status that refuses it."""
@@ -89,6 +106,8 @@ class SipLeg(ResponseHandler):
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
         self.session = Session(self)
+        self.moving: Moving | None = None
+        """Set while its media is on the way to another port."""
         self._timer: asyncio.TimerHandle | None = None
         self._referrals = 0
         self.answered = False
@@ -169,6 +188,9 @@ class SipLeg(ResponseHandler):
     def reject(self, sip_status: int, reason: str) -> None:
         """Refuse the peer's INVITE. Only a caller's leg can."""
 
+    def hear_again(self) -> None:
+        """Let what it sends before its answer be heard through its present port. Only a phone's leg does."""
+
     def move(self, call: CallId, leg_id: LegId) -> None:
         """Go over to another call. The log sees a leg end in the one and another, answered, in the other."""
         now = self.line.clock.monotonic()
@@ -192,7 +214,12 @@ class SipLeg(ResponseHandler):
         if self.known:
             self._tell_end(by, reason)
         self.session.stop()
+        had_none = not self.stream.present
         self.stream.release()
+        if self.moving is not None:
+            self.moving.stop()
+        if had_none:
+            self._report_media()  # gone with its media process
         self.listener.leg_ended(self, by, reason)
 
     def _tell_end(self, by: EndedBy, reason: str) -> None:
@@ -291,20 +318,23 @@ class SipLeg(ResponseHandler):
         """None of our responses waits for it, unless it is a caller's leg (RFC 3262 §3)."""
         self._respond(key, reply(request, 481))
 
-    # --- refreshes of our own ---------------------------------------------------------------------------------------
+    # --- re-INVITEs of our own --------------------------------------------------------------------------------------
 
-    def reinvite(self, handler: ResponseHandler, more: tuple[tuple[str, str], ...]) -> Request | None:
-        """With the description that we gave last. Only while `usage.may_invite`."""
-        sent = self.send_in_dialog("INVITE", handler, self.stream.repeated(), SDP_TYPE, more)
-        if sent is None:
-            return None
-        self.usage.sent(*sent)
-        return sent[1]
+    def reinvite(
+        self, handler: ResponseHandler, offer: bytes, more: tuple[tuple[str, str], ...]
+    ) -> tuple[ClientKey, Request] | None:
+        """Only while `usage.may_invite`. None: it leads nowhere."""
+        sent = self.send_in_dialog("INVITE", handler, offer, SDP_TYPE, more)
+        if sent is not None:
+            self.usage.sent(*sent)
+        return sent
 
-    def reinvite_again(self, request: Request, handler: ResponseHandler) -> None:
+    def reinvite_again(self, request: Request, handler: ResponseHandler) -> ClientKey:
         """A re-INVITE that was challenged, with its credentials."""
         assert self.dialog is not None
-        self.usage.sent(self.line.send_request(request, self.line.flow_of(self.dialog, self._flow), handler), request)
+        key = self.line.send_request(request, self.line.flow_of(self.dialog, self._flow), handler)
+        self.usage.sent(key, request)
+        return key
 
     def acknowledge_again(self, response: Response, invite: Request | None) -> None:
         """ACK a 2xx to a re-INVITE."""
@@ -347,6 +377,8 @@ class SipLeg(ResponseHandler):
 
     def _arm(self) -> None:
         """Wait for the usage's next deadline; forget the dialog once nothing more can come of it."""
+        if self.moving is not None:
+            self.moving.go_on()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -381,8 +413,10 @@ class SipLeg(ResponseHandler):
                     self.finish(EndedBy.SYSTEM, "ack_missing")
                 case SendBye():
                     self._bye()
-                case InviteAgain():
+                case InviteAgain() if self.moving is None:  # else `_arm` lets that go on
                     self.session.refresh()
+                case InviteAgain():
+                    pass
         self._arm()
 
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
@@ -430,8 +464,8 @@ class SipLeg(ResponseHandler):
 
     # --- media ----------------------------------------------------------------------------------------------------
 
-    def media_event(self, event: object) -> None:
-        """What the plane says of our port."""
+    def media_event(self, plane: Plane, event: MediaEvent) -> None:
+        """What a plane says of our port, or of one that we have left."""
         match event:
             case Dtmf():
                 self.listener.leg_digit(self, event.digit, event.via)
@@ -439,15 +473,32 @@ class SipLeg(ResponseHandler):
                 self.listener.leg_play_done(self, event)
             case RecordingDone():
                 self.listener.leg_recording_done(event)
-            case RtpTimeout():
+            case RtpTimeout() if self.stream.is_at(plane, event.port):
                 self.listener.leg_rtp_timeout(self, event.silent_for)
             case PortClosed():
-                self._closed(event.stats)
+                if self.stream.closed(plane, event.port, event.stats):
+                    self._report_media()
+                    self.listener.leg_media_closed(self)
 
-    def _closed(self, stats: PortStats) -> None:
-        if not self.stream.present:
-            return
-        self.stream.closed()
+    def lose_media(self, plane: Plane) -> bool:
+        """A media process died, at which we have or had a port. True: nothing is left of our audio, and `moving` waits
+        for another plane."""
+        lost = self.stream.lost(plane)
+        self.listener.leg_media_lost(self, plane)
+        if self.ended.done():
+            if not self.stream.present:
+                self._report_media()
+                self.listener.leg_media_closed(self)
+            return False
+        if lost:
+            began = self.moving
+            self.moving = Moving(self, plane, lost=True)
+            if began is not None:
+                began.stop()
+        return lost
+
+    def _report_media(self) -> None:
+        stats = self.stream.earlier
         if self.stream.remote is not None:
             self.line.emit(
                 LegMediaReported(
@@ -469,9 +520,23 @@ class SipLeg(ResponseHandler):
                     remote_mos=heard_by_peer(stats, self.stream.remote.ptime_ms),
                 )
             )
-        self.listener.leg_media_closed(self)
 
     async def _open_media(self) -> None:
-        """Bind a port. Raises PlaneError. When the leg ends meanwhile the port is closed again."""
-        port = await self.stream.open(self.line, self._flow)
-        self.line.ports[self.plane, port] = self
+        """Bind a port, on another plane when the one chosen has died. Raises PlaneError. When the leg ends meanwhile
+        the port is closed again."""
+        if await self.wait_seated():
+            return
+        while True:
+            try:
+                port = await self.stream.open(self.line, self._flow)
+            except PlaneError as error:
+                self.stream.plane = await self.line.instead(self, error)
+            else:
+                self.line.ports[self.plane, port] = self
+                return
+
+    async def wait_seated(self) -> bool:
+        """Wait for the port of a move that is under way. Returns whether there is a port."""
+        if self.moving is not None:
+            await asyncio.wait([self.moving.seated])
+        return self.has_media

@@ -1,13 +1,13 @@
 """What a leg needs of the user agent: the transaction layer, the clock, and where to find things."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from engine.large import LargeRequests
-from engine.media.plane import Codec, Plane, PortId
+from engine.media.plane import Codec, Plane, PlaneError, PortId
 from engine.sdp.crypto import SrtpPolicy
 from engine.sip.dialog import Dialog, DialogId
 from engine.sip.flow import Flow, FlowFault
@@ -69,6 +69,10 @@ class LineSettings:
     """We listen on TCP: our Contact may say so."""
 
 
+async def _nowhere_else(leg: "SipLeg", error: PlaneError) -> Plane:
+    raise error
+
+
 @dataclass(slots=True)
 class Line:
     """Shared by all legs of a user agent."""
@@ -94,6 +98,8 @@ class Line:
     unacknowledged: dict[tuple[str, str], "SipLeg"] = field(default_factory=dict)
     """(Call-ID, peer's tag) of callers answered whose first ACK is awaited: pyVoIP puts a To tag of its own into it."""
     ports: dict[tuple[Plane, PortId], "SipLeg"] = field(default_factory=dict)
+    instead: Callable[["SipLeg", PlaneError], Awaitable[Plane]] = _nowhere_else
+    """Where a leg may try next, whose plane gave it no port for this reason. Raises PlaneError when it must not."""
     lingering: deque[tuple[float, ClientKey]] = field(default_factory=deque)
     """Answered INVITEs of ours, whose 2xx may come again until this time."""
 

@@ -207,6 +207,11 @@ class OutboundLeg(SipLeg):
         if sounds:
             self.early_heard(self)
 
+    def hear_again(self) -> None:
+        """Its port, or that of who hears it, is another one."""
+        if self._sounds and not self.answered and not self.ended.done():
+            self.early_heard(self)
+
     def _prove(self, response: Response) -> bool:
         """Send the INVITE again with credentials, when this is a challenge for them (RFC 3261 §22.2)."""
         invite = self._invite

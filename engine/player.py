@@ -2,47 +2,69 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from engine.media.plane import PlayDone, PlayId
+from engine.media.plane import PlayDone, PlayId, PortId
 from engine.stream import Stream
 
 
+@dataclass(slots=True, eq=False)
+class _Play:
+    """One that somebody waits for. id: another one each time it is begun."""
+
+    id: PlayId
+    clips: Sequence[str]
+    barge_in: bool
+    done: asyncio.Future[PlayDone]
+
+
 class Player:
-    """Plays on one stream. The latest play is heard; one that it replaced ends as if a key had cut it short."""
+    """Plays on one stream. The latest play is heard; one that it replaced ends as if a key had cut it short. What the
+    stream loses with its port begins again at the next one."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._last = PlayId(0)
-        self._waiting: dict[PlayId, asyncio.Future[PlayDone]] = {}
-        self._barging = PlayId(0)  # the play that a key ends
+        self._plays: list[_Play] = []
         self._music = ""
 
     async def play(self, clips: Sequence[str], *, barge_in: bool) -> PlayDone:
-        """Returns when the plane says that it is over. Only while the stream is usable."""
-        play = self._next()
-        waiter: asyncio.Future[PlayDone] = asyncio.get_running_loop().create_future()
-        self._waiting[play] = waiter
-        self._barging = play if barge_in else PlayId(0)
-        self._stream.plane.play(self._stream.port, play, clips, loop=False, barge_in=barge_in)
+        """Returns when the plane says that it is over."""
+        play = _Play(PlayId(0), clips, barge_in, asyncio.get_running_loop().create_future())
+        self._plays.append(play)
+        self._begin(play)
         try:
-            return await waiter
+            return await play.done
         finally:
-            del self._waiting[play]
-            if self._music and not self._waiting:
+            self._plays.remove(play)
+            if self._music and not self._plays:
                 self._loop()
-            elif play == self._last and not waiter.done():
+            elif play.id == self._last and not play.done.done():
                 self._stop()
 
     def done(self, event: PlayDone) -> None:
         """The plane's report of any play on this stream."""
-        waiter = self._waiting.get(event.play)
-        if waiter is not None and not waiter.done():
-            waiter.set_result(event)
+        for play in self._plays:
+            if play.id == event.play and not play.done.done():
+                play.done.set_result(event)
 
     def barge(self) -> None:
         """A key that the plane has not seen (SIP INFO)."""
-        if self._barging == self._last and self._last in self._waiting:
+        if (play := self._heard) is not None and play.barge_in:
             self._stop()
+
+    def lost(self) -> None:
+        """The stream has no port any more: no report of a play will come."""
+        for play in self._plays:
+            if play is not self._heard:
+                _cut_short(play)
+
+    def go_on(self) -> None:
+        """The stream has another port: what was heard begins again."""
+        if (play := self._heard) is not None:
+            self._begin(play)
+        else:
+            self.resume()
 
     def start_music(self, clip: str) -> None:
         """Loop it beneath what is played; from now if the stream is usable, else from `resume`."""
@@ -51,20 +73,30 @@ class Player:
 
     def resume(self) -> None:
         """The stream has become usable."""
-        if self._music and not self._waiting:
+        if self._music and not self._plays:
             self._loop()
 
     def stop_music(self) -> None:
         if self._music:
             self._music = ""
-            if not self._waiting:
+            if not self._plays:
                 self._stop()
 
     def silence(self) -> None:
         """Nothing of ours is heard any more: the caller is about to talk to somebody."""
-        if self._music or self._waiting:
+        if self._music or self._plays:
             self._music = ""
             self._stop()
+
+    @property
+    def _heard(self) -> _Play | None:
+        return next((play for play in self._plays if play.id == self._last and not play.done.done()), None)
+
+    def _begin(self, play: _Play) -> None:
+        play.id = self._next()
+        if self._stream.usable:
+            plane, port = self._stream.plane, self._stream.port
+            plane.play(port, play.id, play.clips, loop=False, barge_in=play.barge_in)
 
     def _next(self) -> PlayId:
         self._last = PlayId(self._last + 1)
@@ -77,3 +109,10 @@ class Player:
     def _stop(self) -> None:
         if self._stream.usable:
             self._stream.plane.stop(self._stream.port)
+        elif (play := self._heard) is not None:
+            _cut_short(play)
+
+
+def _cut_short(play: _Play) -> None:
+    if not play.done.done():
+        play.done.set_result(PlayDone(PortId(0), play.id, False, 0.0))

@@ -23,4 +23,4 @@ class Planes(Protocol):
     """The media processes."""
 
     def choose(self) -> Plane | None:
-        """One with room for a new call, None when there is none."""
+        """The least loaded one, for a call; None when none is there."""

@@ -1,11 +1,13 @@
 """The recordings of one call: one file for each talk, each begun and ended once in the log."""
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
 from engine.leg import SipLeg
-from engine.media.plane import RecordingDone
+from engine.media.plane import Plane, RecordingDone
 from events.types import RecordingFailed, RecordingStarted, RecordingStopped
 from kernel.ids import CallId
 
@@ -20,7 +22,8 @@ class Recordings:
         self._ua = ua
         self._call = call
         self._count = 0
-        self._open: set[str] = set()
+        self._open: dict[str, Plane] = {}
+        self._repairs: dict[str, asyncio.Task[None]] = {}
 
     def __bool__(self) -> bool:
         """The plane has not yet told the end of one."""
@@ -29,16 +32,15 @@ class Recordings:
     def start(self, left: SipLeg, right: SipLeg) -> None:
         self._count += 1
         path = self._ua.recording_path(self._call, self._count)
-        self._open.add(path)
+        self._open[path] = left.plane
         left.plane.record(left.port, right.port, path)
         self._ua.emit(RecordingStarted(call=self._call, path=path))
 
     def done(self, told: RecordingDone) -> None:
         """The plane's word."""
         path = told.path
-        if path not in self._open:
+        if self._open.pop(path, None) is None:
             return
-        self._open.discard(path)
         if told.error:
             self._failed(told)
         stopped = RecordingStopped(call=self._call, path=path, seconds=told.seconds, lost_frames=told.lost_frames)
@@ -53,8 +55,16 @@ class Recordings:
         if count := self._ua.recording_failures.take(self._ua.clock.monotonic()):
             log.error("a recording failed", call=self._call, path=told.path, error=told.error, times=count)
 
-    def lost(self) -> None:
-        """Gone with the media process; `recordings repair` finds the files."""
-        for path in list(self._open):
-            self._open.discard(path)
-            self._ua.emit(RecordingStopped(call=self._call, path=path, seconds=0.0, lost_frames=0))
+    def lost(self, plane: Plane, then: Callable[[], None]) -> None:
+        """A media process is gone: what it wrote is made playable. `then` after each file."""
+        for path, owner in self._open.items():
+            if owner is plane and path not in self._repairs:
+                repair = asyncio.get_running_loop().create_task(self._repair(path, then))
+                self._repairs[path] = repair
+
+    async def _repair(self, path: str, then: Callable[[], None]) -> None:
+        seconds = await self._ua.repair(path)
+        del self._open[path]
+        stopped = RecordingStopped(call=self._call, path=path, seconds=seconds, lost_frames=0, repaired=True)
+        self._ua.emit(stopped)
+        then()

@@ -67,12 +67,17 @@ class Session:
         leg = self._leg
         if leg.ended.done() or leg.dialog is None:
             return
-        interval = self._terms.interval if self._terms is not None else session_timer.USUAL
         if self._updates:
-            leg.send_in_dialog("UPDATE", _Update(leg), more=_headers(interval))
-        elif leg.usage.may_invite and leg.stream.usable:
-            _Reinvite(leg).send(_headers(interval))
+            leg.send_in_dialog("UPDATE", _Update(leg), more=self.headers)
+        elif leg.usage.may_invite and leg.stream.usable and leg.moving is None:
+            Reinvite(leg).send(leg.stream.repeated())
         self._wait(AGAIN)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What a request of ours that refreshes the session says of it."""
+        interval = self._terms.interval if self._terms is not None else session_timer.USUAL
+        return (("Supported", "timer"), ("Session-Expires", f"{interval};refresher=uac"))
 
     def _agreed(self, terms: Terms | None) -> None:
         self.stop()
@@ -93,10 +98,6 @@ class Session:
             self._leg.hangup("session_expired")
 
 
-def _headers(interval: int) -> tuple[tuple[str, str], ...]:
-    return (("Supported", "timer"), ("Session-Expires", f"{interval};refresher=uac"))
-
-
 class _Update(ResponseHandler):
     def __init__(self, leg: "SipLeg") -> None:
         self._leg = leg
@@ -115,20 +116,35 @@ class _Update(ResponseHandler):
         self._leg.hangup("session_gone")
 
 
-class _Reinvite(ResponseHandler):
-    """Our offer is what we said last: a refresh changes nothing."""
+class Reinvite(ResponseHandler):
+    """A re-INVITE of ours. This one's offer is what we said last: a refresh changes nothing."""
+
+    gone = "session_gone"
+    """Why the leg ends when its peer has lost the dialog, or says nothing."""
 
     def __init__(self, leg: "SipLeg") -> None:
         self._leg = leg
+        self._key: ClientKey | None = None  # while it has no final response
         self._request: Request | None = None
         self._prover = Prover(leg.credentials, leg.line.ids.token)
 
-    def send(self, more: tuple[tuple[str, str], ...]) -> None:
-        self._request = self._leg.reinvite(self, more)
+    def send(self, offer: bytes) -> bool:
+        """Only while `usage.may_invite`. False: it leads nowhere."""
+        self._sent(self._leg.reinvite(self, offer, self._leg.session.headers))
+        return self._key is not None
+
+    def withdraw(self) -> None:
+        """An INVITE must have its end: a peer may say 100 and then nothing."""
+        if self._key is not None:
+            line = self._leg.line
+            line.layer.cancel(self._key, line.clock.monotonic())
+            line.pump()
 
     def response(self, key: ClientKey, response: Response) -> None:
         leg = self._leg
         line = leg.line
+        if response.status >= 200:
+            self._key = None
         match leg.usage.heard(key, response, line.clock.monotonic(), line.chance()):
             case Heard.ANSWERED | Heard.CROSSED:
                 line.lingering.append((line.clock.monotonic() + LINGER, key))
@@ -137,37 +153,55 @@ class _Reinvite(ResponseHandler):
                 leg.ack_again()
             case Heard.GONE:
                 line.clients.pop(key, None)
-                leg.gone("session_gone")
+                leg.gone(self.gone)
             case Heard.REFUSED:
                 line.clients.pop(key, None)
-                self._prove(response)
+                if not leg.ended.done() and not self._prove(response):
+                    self.refused(response)
             case Heard.GLARE:
                 line.clients.pop(key, None)
+                self.crossed()
             case _:
                 pass
         leg.rearm()
 
     def failed(self, key: ClientKey, why: str) -> None:
+        self._key = None
         self._leg.line.clients.pop(key, None)
         if self._leg.usage.failed(key) is Heard.GONE:
-            self._leg.gone("session_gone")
+            self._leg.gone(self.gone)
 
-    def _prove(self, response: Response) -> None:
+    def refused(self, response: Response) -> None:
+        """The session goes on as it was."""
+
+    def crossed(self) -> None:
+        """491: an InviteAgain will come."""
+
+    def answered(self, response: Response) -> None:
+        try:
+            self._leg.stream.accept(body_of(response))
+        except (SdpError, NotAcceptable) as error:
+            log.info("no usable answer to a refresh", leg=self._leg.id, error=str(error))
+
+    def _prove(self, response: Response) -> bool:
         leg = self._leg
-        if leg.dialog is None or self._request is None or leg.ended.done():
-            return
+        if leg.dialog is None or self._request is None:
+            return False
         proved = self._prover.again(leg.dialog, self._request, response)
         if proved is not None:
-            self._request = proved
-            leg.reinvite_again(proved, self)
+            self._sent((leg.reinvite_again(proved, self), proved))
+        return proved is not None
+
+    def _sent(self, sent: tuple[ClientKey, Request] | None) -> None:
+        if sent is not None:
+            self._key, self._request = sent
 
     def _acknowledge(self, response: Response) -> None:
         leg = self._leg
         leg.acknowledge_again(response, self._request)
         if leg.ended.done():
             return
-        try:
-            leg.stream.accept(body_of(response))
-        except (SdpError, NotAcceptable) as error:
-            log.info("no usable answer to a refresh", leg=leg.id, error=str(error))
+        held = leg.held
+        self.answered(response)
+        leg.held_before(held)
         leg.session.agreed(response)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from engine.leg import SipLeg
 
 SDP_TYPE = "application/sdp"
+NOT_NOW = Refusal(500, 2)
+"""An offer has come, and our port is lost: soon there will be another."""
 
 
 def reinvited(leg: "SipLeg", key: ServerKey, request: Request) -> None:
@@ -26,6 +28,10 @@ def reinvited(leg: "SipLeg", key: ServerKey, request: Request) -> None:
     refusal = leg.usage.received(key, request, leg.line.chance())
     if refusal is not None:
         leg.line.respond(key, refused(request, refusal))
+        return
+    if not leg.stream.usable:
+        leg.line.respond(key, refused(request, NOT_NOW))
+        leg.usage.refused(key)
         return
     held = leg.held
     try:
@@ -46,6 +52,8 @@ def updated(leg: "SipLeg", key: ServerKey, request: Request, dialog: Dialog, ref
     if session_timer.too_small(request):
         leg.line.respond(key, interval_too_small(request))
         return False
+    if refusal is None and request.body and not leg.stream.usable:
+        refusal = NOT_NOW
     if refusal is not None:
         leg.line.respond(key, refused(request, refusal))
         return False
@@ -66,6 +74,7 @@ def updated(leg: "SipLeg", key: ServerKey, request: Request, dialog: Dialog, ref
         leg.session.answer(request, response)
     leg.line.respond(key, response)
     leg.held_before(held)
+    leg.rearm()
     return True
 
 

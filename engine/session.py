@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
 
-from engine.bridge import Bridge, join
+from engine.bridge import Bridge, connect, join
 from engine.call import BridgeEnd, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference
 from engine.keypad import Keypad
 from engine.leg import LegListener, SipLeg
-from engine.media.plane import PlaneError, PlayDone, RecordingDone
+from engine.media.plane import Plane, PlaneError, PlayDone, RecordingDone
 from engine.player import Player
 from engine.recordings import Recordings
 from engine.sip.message import Request
@@ -65,7 +65,8 @@ class LiveCall(LegListener):
         self._conference: Conference | None = None
         self._codes: tuple[SipLeg, Callable[[str], None]] | None = None  # whose keys are for the application, and it
         self._parted: asyncio.Future[None] | None = None  # done when the bridge is ended by more than its leg's end
-        self._bridged = False
+        self._bridged = self._recorded = False
+        self._joined: tuple[SipLeg, SipLeg] | None = None
         self._last_bridge: BridgeEnd | None = None
         self._waiting: SipLeg | None = None  # of the last bridge, when it has not ended with it
         self._agent_left = False  # the agent hung up, and the caller has heard nothing of us since
@@ -195,9 +196,10 @@ class LiveCall(LegListener):
     async def bridge(self, leg: Leg, *, record: bool) -> BridgeEnd:
         assert isinstance(leg, SipLeg)
         try:
-            self._player.silence()
             await self.answer()
-            if leg.ended.done() or not leg.has_media:  # hung up in the moment in which it was to be connected
+            near = await self._ua.relocation.together(self._leg, leg)
+            self._player.silence()
+            if leg.ended.done() or not near:  # hung up in the moment in which it was to be connected
                 by = leg.ended.result() if leg.ended.done() else EndedBy.SYSTEM
                 self._last_bridge = BridgeEnd(by, 0.0, 0.0)
                 return self._last_bridge
@@ -211,11 +213,12 @@ class LiveCall(LegListener):
     ) -> JoinEnd:
         assert isinstance(agent, SipLeg)
         assert isinstance(other, SipLeg)
-        self._codes = (agent, keys)
+        await self._ua.relocation.together(agent, other)
+        self._joined, self._codes = (agent, other), (agent, keys)
         try:
             return await join(agent, other, until, self._ua.clock.monotonic)
         finally:
-            self._codes = None
+            self._joined = self._codes = None
 
     async def confer(
         self,
@@ -227,10 +230,12 @@ class LiveCall(LegListener):
     ) -> ConferenceEnd:
         others = [leg for leg in legs if isinstance(leg, SipLeg)]
         conference = Conference(self._ua, self._id, self._leg, others)
-        self._player.silence()
         await self.answer()
-        if all(leg.has_media for leg in others):
+        near = [await self._ua.relocation.together(self._leg, leg) for leg in others]
+        self._player.silence()
+        if all(near):
             self._conference, self._codes, self._bridged = conference, (others[0], keys), True
+            self._recorded = record
             conference.start()
             if record:
                 self._recordings.start(self._leg, others[0])
@@ -250,6 +255,7 @@ class LiveCall(LegListener):
         bridge = self._bridge = Bridge(self._ua, self._id, self._leg, leg)
         parted = self._parted = asyncio.get_running_loop().create_future()
         self._bridged = True
+        self._recorded = record
         self._waiting = None
         bridge.start()
         if record:
@@ -416,9 +422,30 @@ class LiveCall(LegListener):
                 self._outcome = CallOutcome.FAILED
             self.end(by, reason)
 
-    def leg_media_closed(self, leg: SipLeg) -> None:
+    def leg_media_lost(self, leg: SipLeg, plane: Plane) -> None:
+        self._recordings.lost(plane, self._check_quiet)
+        if leg is self._leg and not leg.has_media:
+            self._player.lost()
+
+    def leg_moved(self, leg: SipLeg) -> None:
+        """What was going on at the port before goes on at this one."""
         if leg is self._leg:
-            self._recordings.lost()
+            self._player.go_on()
+        for phone in self._phones:
+            phone.hear_again()
+        if self._joined is not None and leg in self._joined:
+            connect(*self._joined)
+        elif self._bridge is not None and self._bridge.other(leg) is not None:
+            self._go_on_recording(self._bridge.remake(), self._bridge.agent)
+        elif self._conference is not None and self._conference.takes(leg):
+            first = self._conference.legs[0]
+            self._go_on_recording(self._conference.arrange() and leg in (self._leg, first), first)
+
+    def _go_on_recording(self, ready: bool, right: SipLeg) -> None:
+        if ready and self._recorded:
+            self._recordings.start(self._leg, right)
+
+    def leg_media_closed(self, leg: SipLeg) -> None:
         self._check_quiet()
 
     # --- inside -------------------------------------------------------------------------------------------------

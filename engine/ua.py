@@ -4,7 +4,7 @@ leave through the outbox.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,12 +16,13 @@ from engine.caller_leg import CallerLeg
 from engine.large import LargeRequests
 from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
-from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed, PortStats
+from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed
 from engine.outbox import Outbox
 from engine.placing import Placing
 from engine.ports import Dialplan, Planes
 from engine.refusals import RETRY_AFTER_DRAIN, busy, not_allowed, not_understood, options, replacing, unsupported
 from engine.registration import Registration
+from engine.relocation import Relocation
 from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.dialog import DialogId, dialog_id
@@ -67,6 +68,10 @@ class UaSettings:
     max_calls: int = 5000
 
 
+async def _unrepaired(_: str) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What wiring gives the user agent."""
@@ -91,6 +96,8 @@ class Parts:
     dialplan: Dialplan
     trunks: TrunkPool
     """Started by whoever made it."""
+    repair: Callable[[str], Awaitable[float]] = _unrepaired
+    """Make a recording playable that a dead media process left: path as in the log -> seconds that it has."""
 
 
 class UserAgent:
@@ -109,6 +116,7 @@ class UserAgent:
         self._screening = parts.screening
         self._dialplan = parts.dialplan
         self._trunks = parts.trunks
+        self.repair = parts.repair
         self._layer = TransactionLayer(branch=parts.ids.token)
         self._counts = SipCounts(self._layer, parts.screening.gate.dropped)
         self.line = Line(
@@ -126,6 +134,8 @@ class UserAgent:
             chance=parts.chance,
         )
         self._placing = Placing(self.line, parts.registration, parts.trunks)
+        self.relocation = Relocation(self.line, parts.planes)
+        self.line.instead = self.relocation.instead
         self._malformed = Throttle(MALFORMED_EVERY)
         self.recording_failures = Throttle(RECORDING_FAILED_EVERY)
         self.calls: dict[CallId, LiveCall] = {}
@@ -203,14 +213,11 @@ class UserAgent:
         if leg is not None:
             if isinstance(event, PortClosed):
                 del self.line.ports[plane, event.port]
-            leg.media_event(event)
+            leg.media_event(plane, event)
 
     def media_lost(self, plane: Plane) -> None:
-        """A media process is gone: its legs have no sound any more, so they end."""
-        for (owner, port), leg in list(self.line.ports.items()):
-            if owner is plane:
-                leg.hangup("media_lost")
-                self.media_event(plane, PortClosed(port=port, stats=PortStats()))
+        """A media process is gone: its legs go to another one, those that cannot be moved end."""
+        self.relocation.lost(plane)
 
     # --- for calls ----------------------------------------------------------------------------------------------
 

@@ -145,6 +145,11 @@ def _media(b: Body) -> str:
     return f"{b['codec']}: {packets}; {jitter}{trip}{mos}"
 
 
+def _recorded(b: Body) -> str:
+    repaired = " in a file cut short, and repaired" if b["repaired"] else ""
+    return f"recorded {b['seconds']:.1f} s{repaired}, {b['lost_frames']} frames lost"
+
+
 _What = str | Callable[[Body], str]
 _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
     {
@@ -163,9 +168,10 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "CallResumed": ("{leg}", "resumes after {held:.1f} s"),
         "DigitPressed": ("{leg}", "presses {digit} ({via})"),
         "RecordingStarted": ("", "recording to {path}"),
-        "RecordingStopped": ("", "recorded {seconds:.1f} s, {lost_frames} frames lost"),
+        "RecordingStopped": ("", _recorded),
         "RecordingFailed": ("", "the disk did not take the recording ({why}); {seconds:.1f} s of it are kept"),
         "LegMediaReported": ("{leg}", _media),
+        "LegMediaMoved": ("{leg}", "is heard through {media} now, no more through {before}; {gap:.2f} s without audio"),
         "RtpTimedOut": ("{leg}", "sends no audio for {silent_for:.0f} s"),
         "FlowEntered": ("flow {flow}", "begins, version {version}"),
         "NodeEntered": ("flow {flow}", "{node}: {verb}"),

@@ -271,6 +271,8 @@ class RecordingStopped(Event, frozen=True):
     seconds: float
     lost_frames: int
     """20 ms frames that could not be written."""
+    repaired: bool = False
+    """Its media process died: the file has what was written until then; another has the rest of the talk."""
 
 
 class RecordingFailed(Event, frozen=True):
@@ -287,7 +289,7 @@ class RecordingFailed(Event, frozen=True):
 
 
 class LegMediaReported(Event, frozen=True):
-    """Once for each leg that had media, at its end."""
+    """Once for each leg that had media, at its end. What a media process counted that died is lost."""
 
     call: CallId
     leg: LegId
@@ -315,6 +317,20 @@ class LegMediaReported(Event, frozen=True):
     """What we heard, by the E-model (engine/rtp/emodel.py): 1 … 4.5; 0 when nothing was heard."""
     remote_mos: float = 0.0
     """What the peer heard of us, by its last report; 0 when it sent none."""
+
+
+class LegMediaMoved(Event, frozen=True):
+    """The audio of a leg goes through another port: its media process died, or it is to talk to a leg of another one.
+    Its peer has agreed (re-INVITE); one that cannot be moved ends with reason `media_lost`."""
+
+    call: CallId
+    leg: LegId
+    before: str
+    """Media process that it was at."""
+    media: str
+    gap: float
+    """From the loss of the port before to the peer's agreement, or to its answer when it still rang; 0 when that port
+    was there until then."""
 
 
 class RtpTimedOut(Event, frozen=True):

@@ -66,9 +66,13 @@ class PlaneClient(asyncio.Protocol):
 
     # --- the plane ---
 
-    async def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
+    @property
+    def name(self) -> str:
+        return self.hello.name
+
+    async def open(self, host: str, *, rtp_timeout: float = 0.0, rtp_port: int = 0) -> tuple[PortId, int]:
         self._request += 1
-        reply = await self._ask(protocol.Open(self._request, host, rtp_timeout))
+        reply = await self._ask(protocol.Open(self._request, host, rtp_timeout, rtp_port))
         assert isinstance(reply, Opened)
         return reply.port, reply.rtp_port
 

@@ -62,11 +62,14 @@ class LocalPlane:
         """What each open port was told to do."""
         return {PortId(port): state for port, state in self._states.items()}
 
-    def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
+    def open(self, host: str, *, rtp_timeout: float = 0.0, rtp_port: int = 0) -> tuple[PortId, int]:
         """As plane.Plane.open. Raises PlaneError."""
         family = _family(host)
         if not 0 <= rtp_timeout <= MAX_RTP_TIMEOUT:
             raise PlaneError(f"rtp_timeout of {rtp_timeout} s")
+        if rtp_port in self._free:
+            self._free.remove(rtp_port)
+            self._free.appendleft(rtp_port)
         for _ in range(min(BIND_TRIES, len(self._free))):
             number = self._free.popleft()
             if (pair := _bind(family, host, number)) is not None:

@@ -156,8 +156,13 @@ class PlaneError(Exception):
 class Plane(Protocol):
     """Commands take effect in the order given. Only open() and load() wait for an answer."""
 
-    async def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
+    @property
+    def name(self) -> str:
+        """Of the media process; the one that takes the place of a dead one has its name."""
+
+    async def open(self, host: str, *, rtp_timeout: float = 0.0, rtp_port: int = 0) -> tuple[PortId, int]:
         """Bind an RTP/RTCP pair (even, odd) on `host`; returns id and RTP port. rtp_timeout 0: never.
+        rtp_port: the one to take if it is ours and free.
 
         Raises PlaneError when none is free."""
 

@@ -34,6 +34,7 @@ class Open(Message, frozen=True):
     request: int
     host: str
     rtp_timeout: float
+    rtp_port: int = 0
 
 
 class Load(Message, frozen=True):

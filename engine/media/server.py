@@ -99,8 +99,8 @@ class Service:
             case protocol.Seen(number):
                 while self._unseen and self._unseen[0][0] <= number:
                     self._unseen.popleft()
-            case protocol.Open(request, host, rtp_timeout):
-                return Opened(request, *plane.open(host, rtp_timeout=rtp_timeout))
+            case protocol.Open(request, host, rtp_timeout, rtp_port):
+                return Opened(request, *plane.open(host, rtp_timeout=rtp_timeout, rtp_port=rtp_port))
             case protocol.Load(request, clips):
                 return Loaded(request, plane.load(clips))
             case protocol.Connect(port, remote):

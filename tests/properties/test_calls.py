@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from engine.call import Dial, Leg
 from engine.session import LiveCall
 from events.types import TransferKind
+from tests.support.plane import FakePlane
 from tests.support.softphone import Softphone, sdp
 from tests.unit.engine.world import World, play
+
+
+def _another(world: World) -> None:
+    world.add_plane(FakePlane("media1"))
+
 
 Do = Callable[[World, Softphone, Softphone], None]
 
@@ -79,7 +85,8 @@ DOES: dict[str, Do] = {
     "agent info": lambda w, c, a: a.info("6"),
     "keys": _press,
     "silence": _silence,
-    "media lost": lambda w, c, a: w.lose_media(),
+    "media lost": lambda w, c, a: w.lose_media(w.planes[-1]),
+    "media comes": lambda w, c, a: _another(w),
     "media full": _full,
     "agent's connection lost": _cut,
     "stop": _stop,

@@ -47,7 +47,8 @@ class FakePlane:
     opening: seconds that `open` takes; closing: that a close takes; full: `open` fails; faults: commands to ports that
     are not there; read_only: no recording can be made."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "media0") -> None:
+        self.name = name
         self.events: Callable[[MediaEvent], None] = lambda event: None
         self.clip_seconds = 2.0
         self.opening = 0.001
@@ -59,16 +60,21 @@ class FakePlane:
         self.played: list[str] = []
         self.ports: dict[PortId, FakePort] = {}
         self._ids = itertools.count(1)
-        self._rtp_ports = itertools.count(20_000, 2)
+        first = 20_000 + 1000 * int(name[-1])
+        self.range = range(first, first + 1000, 2)
+        self._rtp_ports = itertools.count(first, 2)
 
     # --- the plane ---
 
-    async def open(self, host: str, *, rtp_timeout: float = 0.0) -> tuple[PortId, int]:
+    async def open(self, host: str, *, rtp_timeout: float = 0.0, rtp_port: int = 0) -> tuple[PortId, int]:
         await asyncio.sleep(self.opening)
         if self.full or self.lost:
             raise PlaneError("no free RTP port")
         port = PortId(next(self._ids))
-        self.ports[port] = FakePort(host, next(self._rtp_ports))
+        taken = {found.rtp_port for found in self.ports.values()}
+        number = rtp_port if rtp_port in self.range and rtp_port not in taken else 0
+        number = number or next(it for it in self._rtp_ports if it not in taken)
+        self.ports[port] = FakePort(host, number)
         return port, self.ports[port].rtp_port
 
     async def load(self, clips: Sequence[str]) -> dict[str, float]:

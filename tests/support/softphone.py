@@ -253,8 +253,10 @@ class Softphone:
         if request.method == "PRACK":
             self.log.append(f"prack {request.headers.get('RAck')}")
         if request.method == "BYE":
-            self.usage.bye_received()
             self.log.append("bye")
+            if self.usage.unanswered is not None:
+                self._respond(487)  # §15.1.2
+            self.usage.bye_received()
 
     # --- as a callee ---
 

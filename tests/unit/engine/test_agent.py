@@ -6,6 +6,7 @@ import pytest
 
 from engine.call import BridgeEnd, Dial, Dialled, DialOutcome
 from engine.media.plane import PortId
+from engine.relocation import WAIT
 from engine.session import LiveCall
 from engine.sip.message import Request, reply
 from events.types import (
@@ -467,7 +468,7 @@ def test_the_media_process_is_lost_with_recording_and_all(moment: float) -> None
         world.lose_media()
         await world.settle(100)
         (ended,) = world.of(CallEnded)
-        assert ended.duration < moment + 0.1
+        assert WAIT <= ended.duration < moment + WAIT + 0.2
 
     play(story, errors=True)
 

@@ -74,7 +74,10 @@ class World:
         """Where callers may be transferred."""
         self.events: list[Event] = []
         self.plane: FakePlane = FakePlane()
-        self.plane.events = partial(self._media, self.plane)
+        self.planes: list[FakePlane] = []
+        """All that there are or were."""
+        self.add_plane(self.plane)
+        self.repaired: list[str] = []
         self.phones: dict[Flow, Softphone] = {}
         self.lose: Callable[[bytes], bool] = lambda data: False
         """Drop this datagram (either way)?"""
@@ -116,6 +119,7 @@ class World:
                 screening=Screening(gate, shedding, authenticator, admission.trunk_name),
                 dialplan=self,
                 trunks=self.pool,
+                repair=self._repair,
             ),
         )
         self._faults: list[dict[str, Any]] = []
@@ -124,7 +128,8 @@ class World:
     # --- Planes, Dialplan ---
 
     def choose(self) -> Plane | None:
-        return None if self.plane.lost else self.plane
+        there = [plane for plane in self.planes if not plane.lost]
+        return min(there, key=lambda plane: len(plane.ports), default=None)
 
     def route(self, dialled: str, phone: str) -> App | None:
         return self.apps.get(dialled)
@@ -172,9 +177,21 @@ class World:
         self.unreachable.add(phone.flow)
         self.ua.flow_lost(phone.flow)
 
-    def lose_media(self) -> None:
-        self.plane.lose()
-        self.ua.media_lost(self.plane)
+    def add_plane(self, plane: FakePlane) -> FakePlane:
+        """Another media process, or one in the place of a dead one."""
+        self.planes.append(plane)
+        plane.events = partial(self._media, plane)
+        return plane
+
+    def lose_media(self, plane: FakePlane | None = None) -> None:
+        plane = plane or self.plane
+        plane.lose()
+        self.ua.media_lost(plane)
+
+    async def _repair(self, path: str) -> float:
+        await asyncio.sleep(0.01)
+        self.repaired.append(path)
+        return 1.5
 
     def of(self, kind: type[E]) -> list[E]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -218,7 +235,7 @@ class World:
         await asyncio.sleep(within)
         self.ua.report()
         assert not self._faults, self._faults
-        assert not self.plane.faults, self.plane.faults
+        assert not any(plane.faults for plane in self.planes), [plane.faults for plane in self.planes]
         line = self.ua.line
         left = {
             "calls": self.ua.calls,
@@ -228,7 +245,7 @@ class World:
             "ports": line.ports,
             "clients": line.clients,
             "lingering": line.lingering,
-            "plane": self.plane.ports,
+            "planes": [plane.ports for plane in self.planes if plane.ports],
             "transactions": {name: count for name, count in zip("sc", self.ua._layer.open, strict=True) if count},
             "taken": {name: it.calls for name, it in self.limits.items() if it.calls},
             "tasks": asyncio.all_tasks() - {asyncio.current_task()},
