@@ -64,7 +64,7 @@ class Recordings:
 
     async def _repair(self, path: str, then: Callable[[], None]) -> None:
         seconds = await self._ua.repair(path)
-        del self._open[path]
-        stopped = RecordingStopped(call=self._call, path=path, seconds=seconds, lost_frames=0, repaired=True)
-        self._ua.emit(stopped)
+        if self._open.pop(path, None) is not None:
+            stopped = RecordingStopped(call=self._call, path=path, seconds=seconds, lost_frames=0, repaired=True)
+            self._ua.emit(stopped)
         then()
