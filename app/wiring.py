@@ -164,6 +164,7 @@ class Control:
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
         self._report()
+        self._meter.busy(self._clock.monotonic())  # what the start took says nothing of the load of calls
         self._measure_lag(asyncio.get_running_loop().time())
         self._outbox.release()
 
