@@ -51,6 +51,12 @@ def segments(directory: Path) -> list[tuple[int, Path]]:
     return sorted((int(stem), segment_path(directory, int(stem))) for stem in stems if stem.isdecimal())
 
 
+def begins(directory: Path) -> int:
+    """Number of the first event that is kept; 1 as long as none was removed."""
+    found = segments(directory)
+    return found[0][0] if found else 1
+
+
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(offset, line with its newline); the last may lack it."""
     offset = 0

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from events.fold import LiveState
 from events.types import AgentState, Recorded
+from metrics import kept
 from metrics import names as n
 from metrics.fold import Fold
 from metrics.tally import Histogram, Tally
@@ -36,6 +37,15 @@ class Exporter(Collector):
         self._fold = Fold()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+
+    def dump(self) -> bytes:
+        """The counters as they are, for `restore`."""
+        return kept.dump(self._fold)
+
+    def restore(self, live: LiveState, data: bytes) -> None:
+        """Go on from what `dump` gave. live: in place of the one so far. Raises ValueError."""
+        self._fold = kept.restore(data)
+        self._live = live
 
     def feed(self, records: Iterable[Recorded]) -> None:
         for record in records:

@@ -46,7 +46,7 @@ class Fold:
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self._last: dict[tuple[str, str], float] = {}
+        self.last: dict[tuple[str, str], float] = {}
         """Last value of counters that begin again with their process: (process, field)."""
         for outcome in e.CallOutcome:  # a rate over a series that appears with its first event misses that event
             self.tally.add(n.CALLS_ENDED, outcome.value, by=0)
@@ -179,8 +179,8 @@ class Fold:
 
     def _since(self, process: str, field: str, value: float) -> float:
         """What a counter of a process grew by; a smaller value means that it began again at 0."""
-        last = self._last.get((process, field), 0.0)
-        self._last[process, field] = value
+        last = self.last.get((process, field), 0.0)
+        self.last[process, field] = value
         return value - last if value >= last else value
 
     # --- processes
@@ -202,14 +202,14 @@ class Fold:
         self.tally.add(n.JOURNAL_LOST, by=max(event.lost, 0))
 
     def _control_started(self, event: e.ControlStarted) -> None:
-        self._last.pop(("control", "cpu_seconds"), None)
+        self.last.pop(("control", "cpu_seconds"), None)
         self.tally.add(n.CONTROL_STARTS)
         self.tally.replace(n.CONTROL_INFO, {(event.version,): 1.0})
 
     def _process_exited(self, event: e.ProcessExited) -> None:
         self.tally.add(n.PROCESS_EXITS, event.process, "signal" if event.status.startswith("signal") else "exit")
-        for key in [key for key in self._last if key[0] == event.process]:
-            del self._last[key]
+        for key in [key for key in self.last if key[0] == event.process]:
+            del self.last[key]
         if (event.process, "open") in self.tally.values.get(n.MEDIA_PORTS, {}):
             for state in ("open", *MEDIA_PORT_STATES[1:]):
                 self.tally.set(n.MEDIA_PORTS, event.process, state, to=0)

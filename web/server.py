@@ -145,3 +145,4 @@ async def serve(app: FastAPI, feed: Feed, sock: socket.socket, beat_fd: int = -1
         await server.serve(sockets=[sock])
         for task in tasks:
             task.cancel()
+    feed.save()
