@@ -183,8 +183,10 @@ class NumberRule(Model):
 
 class TrunkTarget(Model):
     host: Annotated[str, Field(min_length=1, max_length=253)]
-    port: Annotated[int, Field(ge=1, le=65_535)] = 5060
-    transport: Literal["udp", "tcp", "tls"] = "udp"
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Of a name without one, DNS says it (SRV; RFC 3263 §4.2); else 5060, or 5061 for TLS."""
+    transport: Literal["udp", "tcp", "tls"] | None = None
+    """Of a name without transport and port, DNS says it (NAPTR; §4.1); else udp."""
     priority: Annotated[int, Field(ge=0, le=65_535)] = 0
     """Lower ones first."""
     weight: Annotated[int, Field(ge=0, le=65_535)] = 1
@@ -198,9 +200,7 @@ def _target(value: Any) -> Any:
     found = re.fullmatch(r"(?:(udp|tcp|tls):)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?", value)
     if not found:
         raise ValueError(f"'{value}' is not [transport:]host[:port], such as 'sip.example.net' or 'tcp:192.0.2.1:5060'")
-    transport = found[1] or "udp"
-    port = int(found[4]) if found[4] else 5061 if transport == "tls" else 5060
-    return {"transport": transport, "host": found[2] or found[3], "port": port}
+    return {"transport": found[1], "host": found[2] or found[3], "port": int(found[4]) if found[4] else None}
 
 
 class TrunkRegistration(Model):

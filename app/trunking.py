@@ -4,10 +4,12 @@ from app import sections
 from app.settings import Site
 from engine.media.plane import Codec
 from engine.media.profile import MediaProfile
+from engine.transport.addresses import parse_ip
 from engine.transport.tls import domain
 from engine.trunks.breaker import Health
 from engine.trunks.credentials import Credentials
 from engine.trunks.identity import Identity
+from engine.trunks.location import PORTS
 from engine.trunks.model import Outbound, Trunk
 from engine.trunks.registering import Registering
 from engine.trunks.rewrite import Rule
@@ -37,7 +39,7 @@ def _trunk(name: str, section: sections.Trunk) -> Trunk:
 
 
 def _outbound(section: sections.TrunkOutbound) -> Outbound:
-    targets = tuple(Target(t.host, t.port, t.transport, t.priority, t.weight) for t in section.targets)
+    targets = tuple(map(_target, section.targets))
     domain = section.domain or targets[0].host
     credentials = None
     if section.user is not None and section.password is not None:
@@ -58,6 +60,15 @@ def _outbound(section: sections.TrunkOutbound) -> Outbound:
         contact="" if register is None else register.contact or "",
         health=Health(every=section.health.every, failures=section.health.failures),
     )
+
+
+def _target(section: sections.TrunkTarget) -> Target:
+    """Port and transport of an address are known; those of a name are left to DNS when they are not given."""
+    transport, port = section.transport or "", section.port or 0
+    if port or parse_ip(section.host) is not None:
+        transport = transport or "udp"
+        port = port or PORTS[transport]
+    return Target(section.host, port, transport, section.priority, section.weight)
 
 
 def _rules(rules: list[sections.NumberRule]) -> tuple[Rule, ...]:

@@ -413,6 +413,14 @@ def _target_up(s: LiveState, e: ev.TrunkTargetUp, _at: float) -> None:
     s.open_incidents.pop(("trunk_target_down", f"{e.trunk} {e.target}"), None)
 
 
+def _target_unresolved(s: LiveState, e: ev.TrunkTargetUnresolved, at: float) -> None:
+    s.open_incidents.setdefault(("trunk_target_unresolved", f"{e.trunk} {e.target}"), Incident(at, e.why))
+
+
+def _target_resolved(s: LiveState, e: ev.TrunkTargetResolved, _at: float) -> None:
+    s.open_incidents.pop(("trunk_target_unresolved", f"{e.trunk} {e.target}"), None)
+
+
 def _trunk_down(s: LiveState, e: ev.TrunkDown, at: float) -> None:
     trunk = s.trunks.get(e.trunk)
     if trunk is not None and trunk.down_since is None:
@@ -515,6 +523,8 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.TrunkRemoved: _trunk_removed,
         ev.TrunkTargetDown: _target_down,
         ev.TrunkTargetUp: _target_up,
+        ev.TrunkTargetUnresolved: _target_unresolved,
+        ev.TrunkTargetResolved: _target_resolved,
         ev.TrunkDown: _trunk_down,
         ev.TrunkUp: _trunk_up,
         ev.TrunkRegistered: _trunk_registered,

@@ -373,6 +373,8 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "TrunkUp": _mended("trunk_down", "{trunk}"),
         "TrunkTargetDown": _fault("trunk_target_down", "{trunk} {target}", "{why}"),
         "TrunkTargetUp": _mended("trunk_target_down", "{trunk} {target}"),
+        "TrunkTargetUnresolved": _fault("trunk_target_unresolved", "{trunk} {target}", "{why}"),
+        "TrunkTargetResolved": _mended("trunk_target_unresolved", "{trunk} {target}"),
         "TrunkRegistrationFailed": _fault("trunk_unregistered", "{trunk}", "{sip_status} {why}"),
         "TrunkRegistered": _mended("trunk_unregistered", "{trunk}"),
         "TrunkUnregistered": _mended("trunk_unregistered", "{trunk}"),

@@ -733,6 +733,25 @@ class TrunkTargetUp(Event, frozen=True):
     down_for: float
 
 
+class TrunkTargetUnresolved(Event, frozen=True):
+    """DNS does not say where a target is; opens an incident. Calls go to the places that are known from before."""
+
+    trunk: str
+    target: str
+    why: str
+    kept: list[str]
+    """Those places: transport, address and port."""
+
+
+class TrunkTargetResolved(Event, frozen=True):
+    """DNS says where a target is: for the first time since we started, or again. Closes the incident."""
+
+    trunk: str
+    target: str
+    places: list[str]
+    failed_for: float
+
+
 class TrunkDown(Event, frozen=True):
     """None of its targets is up: no call can go out. Opens an incident."""
 

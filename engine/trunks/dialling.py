@@ -10,6 +10,7 @@ from engine.outbound_leg import OutboundLeg
 from engine.outcome import cause_of, outcome_of
 from engine.sip.grammar import BadHeader
 from engine.sip.message import Response
+from engine.trunks.location import Place
 from engine.trunks.rewrite import is_number, rewrite
 from engine.trunks.targets import Target
 from engine.trunks.trunk import TrunkAtWork
@@ -74,12 +75,7 @@ class Dialling:
         while waiting and self._left() > 0:
             target = waiting.popleft()
             tried.add(target)
-            flow = trunk.flow(target)
-            if flow is None:
-                trunk.failed(target, "no address")
-                continue
-            leg = self._make_leg(through_trunk(trunk.trunk, trunk.outbound, target, flow, number, self._caller))
-            verdict = await self._attempt(trunk, target, leg)
+            verdict = await self._places(trunk, target, number)
             if isinstance(verdict, Response):
                 waiting = deque(_elsewhere(trunk, verdict, tried))
                 if not waiting:
@@ -88,18 +84,38 @@ class Dialling:
                 return verdict
         return None
 
-    async def _attempt(self, trunk: TrunkAtWork, target: Target, leg: OutboundLeg) -> Dialled | Response | None:
-        """One INVITE. A Response is a redirection; None: try the next target."""
+    async def _places(self, trunk: TrunkAtWork, target: Target, number: str) -> Dialled | Response | None:
+        """One target: place by place, as DNS gave them."""
+        reached = False
+        for place in trunk.places(target):
+            if self._left() <= 0:
+                return None
+            flow = trunk.flow(target, place)
+            if flow is None:
+                continue
+            reached = True
+            leg = self._make_leg(through_trunk(trunk.trunk, trunk.outbound, target, flow, number, self._caller))
+            verdict = await self._attempt(trunk, target, place, leg)
+            if verdict is not None:
+                return verdict
+        if not reached:
+            trunk.failed(target, None, "no address")
+        return None
+
+    async def _attempt(
+        self, trunk: TrunkAtWork, target: Target, place: Place, leg: OutboundLeg
+    ) -> Dialled | Response | None:
+        """One INVITE. A Response is a redirection; None: try the next place."""
         taken = False
         try:
             await leg.invite(self._order.ring_for, self._codec)
             await asyncio.wait((leg.heard,), timeout=min(FAILOVER_AFTER, self._left()))
             if not leg.heard.done():
                 self._status = 408
-                trunk.failed(target, "no answer to INVITE")
+                trunk.failed(target, place, "no answer to INVITE")
                 return None
             if leg.known and not leg.lost and leg.sip_status != 503:
-                trunk.answered(target)
+                trunk.answered(target, place)
             await asyncio.wait((leg.outcome,), timeout=self._left())
             if not leg.outcome.done():
                 return Dialled(DialOutcome.NO_ANSWER, None, 487, self._rang())
@@ -107,20 +123,20 @@ class Dialling:
                 taken = True
                 leg.ended.add_done_callback(lambda _: trunk.limits.release())
                 return Dialled(DialOutcome.ANSWERED, leg, 200, self._rang())
-            return self._refused(trunk, target, leg)
+            return self._refused(trunk, target, place, leg)
         finally:
             if not taken:
                 leg.hangup("not_taken")
 
-    def _refused(self, trunk: TrunkAtWork, target: Target, leg: OutboundLeg) -> Dialled | Response | None:
+    def _refused(self, trunk: TrunkAtWork, target: Target, place: Place, leg: OutboundLeg) -> Dialled | Response | None:
         status, refusal = leg.sip_status or 487, leg.refusal
         self._status = status
         if not leg.rung and (leg.lost or status == 503):
             if leg.lost == "transport":
-                trunk.no_connection(target, leg.flow)
+                trunk.no_connection(target, place, leg.flow)
             else:
                 why = "no answer to INVITE" if leg.lost else "503 to INVITE"
-                trunk.failed(target, why, retry_after_of(refusal) if refusal is not None else 0.0)
+                trunk.failed(target, place, why, retry_after_of(refusal) if refusal is not None else 0.0)
             return None
         if refusal is not None and 300 <= status < 400:
             return refusal

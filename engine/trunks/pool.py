@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from engine.call import Dial, Dialled, DialOutcome
 from engine.line import Line
@@ -10,14 +11,15 @@ from engine.trunks.credentials import Credentials
 from engine.trunks.dialling import Dialling, MakeLeg
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
-from engine.trunks.resolver import Resolver
+from engine.trunks.resolver import Found, Lost, Resolver
+from engine.trunks.targets import Target
 from engine.trunks.trunk import Before, TrunkAtWork
-from events.types import TrunkRemoved
+from engine.trunks.words import WHY_MAX
+from events.types import TrunkRemoved, TrunkTargetResolved, TrunkTargetUnresolved
 from kernel.ids import CallId
 
-RESOLVE_EVERY = 60.0
-"""Seconds between two looks at the addresses of targets given by name; RESOLVE_SOON while one is unknown."""
-RESOLVE_SOON = 5.0
+RESOLVED_WITHIN = 6.0
+"""Seconds that the trunks wait at their start for DNS; those of whose targets it has not spoken by then have none."""
 
 
 class TrunkPool:
@@ -44,7 +46,7 @@ class TrunkPool:
         looked up; that may take seconds, and nobody waits for it."""
         for name in sorted(before.keys() - {trunk.name for trunk in self._trunks}):
             line.emit(TrunkRemoved(trunk=name))
-        if any(parse_ip(host) is None for host in self._hosts()):
+        if any(parse_ip(target.host) is None for target in self._targets()):
             self._running = asyncio.get_running_loop().create_task(self._resolve(line, before))
         else:
             self._begin(line, before)
@@ -69,8 +71,8 @@ class TrunkPool:
         found = next((it.outbound for it in self._trunks if it.name == trunk), None)
         return found.credentials if found is not None else None
 
-    def _hosts(self) -> list[str]:
-        return [target.host for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
+    def _targets(self) -> list[Target]:
+        return [target for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
 
     def _begin(self, line: Line, before: Mapping[str, Before]) -> None:
         for trunk in self._trunks:
@@ -81,8 +83,27 @@ class TrunkPool:
             work.start(before.get(trunk.name, Before()))
 
     async def _resolve(self, line: Line, before: Mapping[str, Before]) -> None:
-        known = await self._resolver.refresh(self._hosts())
-        self._begin(line, before)
-        while True:
-            await asyncio.sleep(RESOLVE_EVERY if known else RESOLVE_SOON)
-            known = await self._resolver.refresh(self._hosts())
+        loop, targets = asyncio.get_running_loop(), self._targets()
+        tell = partial(self._told, line)
+        first = loop.create_task(self._resolver.refresh(targets, tell))
+        try:
+            await asyncio.wait((first,), timeout=RESOLVED_WITHIN)
+            self._begin(line, before)
+            due = await first
+        finally:
+            first.cancel()
+        while due is not None:
+            await asyncio.sleep(due - loop.time())
+            due = await self._resolver.refresh(targets, tell)
+
+    def _told(self, line: Line, what: Found | Lost) -> None:
+        target = str(what.target)
+        for trunk in self._trunks:
+            if trunk.outbound is None or what.target not in trunk.outbound.targets:
+                continue
+            if isinstance(what, Lost):
+                why, kept = what.why[:WHY_MAX], what.kept
+                line.emit(TrunkTargetUnresolved(trunk=trunk.name, target=target, why=why, kept=kept))
+            else:
+                places, failed_for = what.places, round(what.failed_for, 3)
+                line.emit(TrunkTargetResolved(trunk=trunk.name, target=target, places=places, failed_for=failed_for))

@@ -11,6 +11,7 @@ from engine.sip.message import Headers, Request, Response
 from engine.sip.transactions import ClientKey
 from engine.sip.uri import sip_uri
 from engine.trunks.credentials import Answer, Credentials
+from engine.trunks.location import Place
 from engine.trunks.model import Outbound
 from engine.trunks.registering import Failed, Output, Registered, Registering, RegistrationClient, Send
 from engine.trunks.targets import Target
@@ -32,8 +33,9 @@ class Owner(Protocol):
     @property
     def name(self) -> str: ...
     def registrar(self, attempt: int) -> Target: ...
-    def flow(self, target: Target) -> Flow | None: ...
-    def no_connection(self, target: Target, flow: Flow) -> str: ...
+    def way(self, target: Target, last: Place | None) -> tuple[Place, Flow] | None: ...
+    def avoid(self, target: Target, place: Place, seconds: float) -> bool: ...
+    def no_connection(self, target: Target, place: Place, flow: Flow) -> str: ...
     def arm(self) -> None:
         """`deadline` may have changed."""
 
@@ -52,7 +54,7 @@ class Registration(ResponseHandler):
         self._key: ClientKey | None = None
         self._answer: Answer | None = None
         self._target = owner.outbound.targets[0]
-        self._flow: Flow | None = None  # of the latest REGISTER
+        self._way: tuple[Place, Flow] | None = None  # of the latest REGISTER
         self._removed: asyncio.Future[None] | None = None
 
     @property
@@ -95,8 +97,8 @@ class Registration(ResponseHandler):
     def failed(self, key: ClientKey, why: str) -> None:
         if key == self._key:
             self._key = None
-            if why == "transport" and self._flow is not None:
-                self._lost(self._owner.no_connection(self._target, self._flow))
+            if why == "transport" and self._way is not None:
+                self._lost(self._owner.no_connection(self._target, *self._way))
             else:
                 self._lost("no answer")
 
@@ -110,10 +112,11 @@ class Registration(ResponseHandler):
         if not order.proven:
             self._answer = None
             self._target = owner.registrar(order.attempt)
-        flow = self._flow = owner.flow(self._target)
-        if flow is None:
+        self._way = owner.way(self._target, self._way[0] if self._way else None)
+        if self._way is None:
             self._lost("no address")
             return
+        flow = self._way[1]
         outbound, user = owner.outbound, self._credentials.user
         me = address(user, outbound.identity.domain)
         self._number += 1
@@ -186,6 +189,8 @@ class Registration(ResponseHandler):
                         )
                     )
                 case Failed(sip_status, why, retry_in, failures):
+                    if sip_status in (0, 503) and self._way is not None:
+                        self._owner.avoid(self._target, self._way[0], 0.0)
                     self._line.emit(
                         TrunkRegistrationFailed(
                             trunk=trunk,

@@ -9,13 +9,15 @@ class Target(NamedTuple):
 
     host: str
     port: int = 5060
+    """0: as DNS says (RFC 3263 §4.2)."""
     transport: str = "udp"
+    """"": as DNS says (§4.1)."""
     priority: int = 0
     weight: int = 1
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.transport}:{host}:{self.port}"
+        return ":".join(str(part) for part in (self.transport, host, self.port) if part)
 
 
 def in_order(targets: Iterable[Target], chance: Callable[[], float]) -> list[Target]:

@@ -6,19 +6,23 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.line import SERVER, Line, ResponseHandler
+from engine.line import DEFAULT_PORT, SERVER, Line, ResponseHandler
 from engine.sip.flow import Flow
 from engine.sip.message import Headers, Request, Response
 from engine.sip.transactions import ClientKey
-from engine.trunks.breaker import Breaker, Down, Up
+from engine.trunks.breaker import RETRY_AFTER_MAX, Breaker, Down, Up
 from engine.trunks.identity import shown
 from engine.trunks.limits import Limits
+from engine.trunks.location import Place
 from engine.trunks.model import Outbound, Trunk
 from engine.trunks.registration import Registration
 from engine.trunks.resolver import Resolver
 from engine.trunks.targets import Target, in_order
 from engine.trunks.words import WHY_MAX, retry_after_of, target_uri
 from events.types import TrunkDown, TrunkStarted, TrunkTargetDown, TrunkTargetUp, TrunkUp
+
+AVOIDED_FOR = 60.0
+"""Seconds for which a place of a target that failed comes after its other places (RFC 3263 §4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class TrunkAtWork:
         self._resolver = resolver
         self._changed = changed
         self._breakers: dict[Target, Breaker] = {}
+        self._avoided: dict[tuple[Target, Place], float] = {}  # until when
+        self._probing: dict[Target, Place] = {}  # asked by OPTIONS that have no answer yet
         self._down_since: float | None = None
         self._registration: Registration | None = None
         if outbound.registering is not None and outbound.credentials is not None:
@@ -104,17 +110,32 @@ class TrunkAtWork:
         usable = [target for target, breaker in self._breakers.items() if breaker.usable(now)]
         return in_order(usable, self.line.chance)
 
-    def flow(self, target: Target) -> Flow | None:
-        """Where to send; None when its name is not known yet, or nothing of ours reaches it."""
-        for host in self._resolver.addresses(target.host):
-            flow = self.line.flow_to(target.transport, (host, target.port), target.host)
+    def places(self, target: Target) -> list[Place]:
+        """Where to send, best first; those that failed lately come last. [] when DNS has not said yet."""
+        now = self._now()
+        found = self._resolver.places(target, self.line.chance)
+        return sorted(found, key=lambda place: self._avoided.get((target, place), 0.0) > now)
+
+    def flow(self, target: Target, place: Place) -> Flow | None:
+        """None when nothing of ours reaches it. A TLS server must prove to be the target, not what DNS made of it
+        (RFC 5922 §4)."""
+        return self.line.flow_to(place.transport, (place.host, place.port), target.host)
+
+    def way(self, target: Target, last: Place | None = None) -> tuple[Place, Flow] | None:
+        """The best place that can be reached; `last`, when it still is one and has not failed."""
+        places = self.places(target)
+        if last in places and not self._avoids(target, last):
+            places.insert(0, last)
+        for place in places:
+            flow = self.flow(target, place)
             if flow is not None:
-                return flow
+                return place, flow
         return None
 
     def addresses(self, target: Target) -> list[tuple[str, int]]:
         """The target as a peer may name it."""
-        return [(host, target.port) for host in (target.host.lower(), *self._resolver.addresses(target.host))]
+        named = {(target.host.lower(), target.port or DEFAULT_PORT), *self._resolver.names(target)}
+        return [*named, *((place.host, place.port) for place in self._resolver.places(target))]
 
     def registrar(self, attempt: int) -> Target:
         """Each failure moves on to the next target; one that is down comes only when none is up."""
@@ -122,25 +143,41 @@ class TrunkAtWork:
         order = sorted(up or self.outbound.targets, key=lambda target: target.priority)
         return order[attempt % len(order)]
 
-    def answered(self, target: Target) -> None:
-        """A call through it was answered by something, be it with a refusal."""
+    def answered(self, target: Target, place: Place) -> None:
+        """A request to it was answered by something, be it with a refusal."""
+        self._avoided.pop((target, place), None)
         breaker = self._breakers.get(target)
         if breaker is not None:
             self._health(target, [breaker.answered(self._now())])
 
-    def failed(self, target: Target, why: str, retry_after: float = 0.0, *, certain: bool = False) -> None:
-        """A call through it met silence or 503."""
+    def failed(
+        self, target: Target, place: Place | None, why: str, retry_after: float = 0.0, *, certain: bool = False
+    ) -> None:
+        """A request to it met silence or 503. While it has another place that has not failed, it is not the target
+        itself that did; that place is next. None: it has no place at all."""
+        if place is not None and self.avoid(target, place, retry_after):
+            return
         breaker = self._breakers.get(target)
         if breaker is not None:
             self._health(target, [breaker.failed(self._now(), why, retry_after, certain=certain)])
 
-    def no_connection(self, target: Target, flow: Flow) -> str:
+    def no_connection(self, target: Target, place: Place, flow: Flow) -> str:
         """The connection to it failed: counted, and why. A certificate that does not prove the target is a fault at
         once: it is as bad at the next try."""
         fault = self.line.fault_of(flow)
         why = f"no connection: {fault.why}" if fault.why else "no connection"
-        self.failed(target, why, certain=fault.unproven)
+        self.failed(target, place, why, certain=fault.unproven)
         return why
+
+    def _avoids(self, target: Target, place: Place) -> bool:
+        return self._avoided.get((target, place), 0.0) > self._now()
+
+    def avoid(self, target: Target, place: Place, seconds: float) -> bool:
+        """Whether there is another place that is not avoided. A place that is the only one need not be."""
+        now = self._now()
+        self._avoided = {key: until for key, until in self._avoided.items() if until > now}
+        self._avoided[target, place] = now + max(AVOIDED_FOR, min(seconds, RETRY_AFTER_MAX))
+        return any(not self._avoids(target, other) for other in self._resolver.places(target))
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -174,10 +211,15 @@ class TrunkAtWork:
     # --- health ---------------------------------------------------------------------------------------------------
 
     def _probe(self, target: Target) -> None:
-        flow = self.flow(target)
-        if flow is None:
-            self.failed(target, "no address")
+        silent = self._probing.pop(target, None)
+        if silent is not None:
+            self.avoid(target, silent, 0.0)  # the breaker has counted it
+        way = self.way(target)
+        if way is None:
+            self.failed(target, None, "no address")
             return
+        place, flow = way
+        self._probing[target] = place
         uri = target_uri(target)
         identity = self.outbound.identity
         items = [
@@ -190,7 +232,12 @@ class TrunkAtWork:
             ("Accept", "application/sdp"),
             ("User-Agent", SERVER),
         ]
-        self.line.send_request(Request("OPTIONS", uri, Headers.of(items), b""), flow, _Probe(self, target, flow))
+        self.line.send_request(Request("OPTIONS", uri, Headers.of(items), b""), flow, _Probe(self, target, place, flow))
+
+    def probed(self, target: Target, place: Place) -> None:
+        """There is an answer to OPTIONS, good or bad."""
+        if self._probing.get(target) == place:
+            del self._probing[target]
 
     def _health(self, target: Target, changes: Sequence[Up | Down | None]) -> None:
         now = self._now()
@@ -223,17 +270,22 @@ class TrunkAtWork:
 class _Probe(ResponseHandler):
     """The answer to one OPTIONS."""
 
-    def __init__(self, trunk: TrunkAtWork, target: Target, flow: Flow) -> None:
+    def __init__(self, trunk: TrunkAtWork, target: Target, place: Place, flow: Flow) -> None:
         self._trunk = trunk
         self._target = target
+        self._place = place
         self._flow = flow
 
     def response(self, key: ClientKey, response: Response) -> None:
+        if response.status < 200:
+            return
+        self._trunk.probed(self._target, self._place)
         if response.status == 503:
-            self._trunk.failed(self._target, "503 to OPTIONS", retry_after_of(response))
-        elif response.status >= 200:
-            self._trunk.answered(self._target)
+            self._trunk.failed(self._target, self._place, "503 to OPTIONS", retry_after_of(response))
+        else:
+            self._trunk.answered(self._target, self._place)
 
     def failed(self, key: ClientKey, why: str) -> None:
         if why == "transport":  # silence has been counted long before the transaction gives up
-            self._trunk.no_connection(self._target, self._flow)
+            self._trunk.probed(self._target, self._place)
+            self._trunk.no_connection(self._target, self._place, self._flow)

@@ -11,9 +11,9 @@ SECONDS_MAX = 86_400
 
 
 def target_uri(target: Target, user: str = "") -> str:
-    """Request-URI at a target."""
-    uri = sip_uri(user or None, target.host, target.port)
-    return str(uri if target.transport == "udp" else uri.with_params(transport=target.transport))
+    """Request-URI at a target. What DNS was left to say is not said (RFC 3263 §4.1)."""
+    uri = sip_uri(user or None, target.host, target.port or None)
+    return str(uri if target.transport in ("", "udp") else uri.with_params(transport=target.transport))
 
 
 def retry_after_of(response: Response) -> float:

@@ -25,7 +25,9 @@ from engine.sip.digest import Nonces
 from engine.sip.flow import Flow
 from engine.sip.message import Headers, Request, Response
 from engine.sip.registrar import Registrar
+from engine.trunks.dns import Answer, DnsFailed
 from engine.trunks.limits import Limits
+from engine.trunks.location import Question, Records
 from engine.trunks.model import Trunk
 from engine.trunks.pool import TrunkPool
 from engine.trunks.resolver import Resolver
@@ -94,6 +96,8 @@ class World:
         )
         self.hosts: dict[str, list[str]] = {}
         """Names that can be resolved."""
+        self.records: dict[Question, Records] = {}
+        """What DNS has of them beside."""
         ids = Ids(random.Random(1))
         clock = Clock(loop.time, 1_760_000_000.0)
         authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
@@ -140,10 +144,15 @@ class World:
     def internal(self, dialled: str) -> bool:
         return dialled.startswith("*")
 
-    async def _lookup(self, host: str) -> list[str]:
-        if host not in self.hosts:
-            raise OSError(f"no {host}")
-        return self.hosts[host]
+    async def _lookup(self, question: Question) -> Answer:
+        """SRV and NAPTR: whoever has addresses has none of them."""
+        records = self.records.get(question)
+        if records is None:
+            host = question.name.split("_tcp.")[-1].split("_udp.")[-1]
+            if host not in self.hosts:
+                raise DnsFailed(f"no {host}")
+            records = tuple(self.hosts[host]) if question.kind == "A" else ()
+        return Answer(records, 60.0)
 
     def _flow_to(self, transport: str, remote: tuple[str, int], name: str = "") -> Flow | None:
         """Over TCP: the connection of a phone that is there already."""

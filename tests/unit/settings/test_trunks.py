@@ -58,9 +58,9 @@ def test_a_trunk_with_everything(tmp_path: Path) -> None:
     assert carrier.outbound is not None
     assert [str(target) for target in carrier.outbound.targets] == [
         "udp:203.0.113.10:5060",
-        "tls:sip.carrier.example:5061",
+        "tls:sip.carrier.example",
         "tcp:[2001:db8::1]:5070",
-        "udp:sip2.carrier.example:5060",
+        "sip2.carrier.example",
     ]
     assert carrier.outbound.targets[3][3:] == (2, 3)
     assert carrier.outbound.credentials is not None
