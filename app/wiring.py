@@ -343,6 +343,7 @@ class Control:
                 unsynced_ms_max=round(self._journal.take_unsynced_ms_max(), 1),
                 cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
                 memory_bytes=resident_bytes(),
+                tasks=len(asyncio.all_tasks()),
                 pressure=round(self._overload.take_worst(), 3),
             )
         )

@@ -1,6 +1,7 @@
 """The server under load: the example site with many agents, and flows that do one thing each.
 
 2001: answer, one second of speech, hang up.   2002: answer, a menu, key 1 queues.   2003: answer and queue at once.
+2004: answer and wait where nobody works.
 """
 
 import shutil
@@ -13,7 +14,7 @@ from bench.measure import SERVER_CORE
 from tests.support.peers.remote import ROOT
 from tests.support.site import Edit, Site, serving
 
-IVR, MENU, QUEUE = "2001", "2002", "2003"
+IVR, MENU, QUEUE, WAIT = "2001", "2002", "2003", "2004"
 DOMAIN = "callwright.local"
 FIRST_PORT, LAST_PORT = 10_000, 31_999
 """Below what the kernel gives to the load's own sockets."""
@@ -50,6 +51,15 @@ nodes:
     enqueue: bench
     otherwise: hangup
 """,
+    "bench_wait": """start: answer
+nodes:
+  answer:
+    answer:
+    next: wait
+  wait:
+    enqueue: patience
+    otherwise: hangup
+""",
     "bench_queue": """start: answer
 nodes:
   answer:
@@ -74,11 +84,12 @@ def agent_name(n: int) -> str:
 def _edit(agents: int) -> Callable[[dict[str, Any]], None]:
     def edit(config: dict[str, Any]) -> None:
         main = config["callwright"]
-        main["numbers"] |= {IVR: "bench_ivr", MENU: "bench_menu", QUEUE: "bench_queue"}
+        main["numbers"] |= {IVR: "bench_ivr", MENU: "bench_menu", QUEUE: "bench_queue", WAIT: "bench_wait"}
         main["media"] |= {"first_port": FIRST_PORT, "last_port": LAST_PORT, "rtp_timeout": 0}
         main["sip"]["max_calls"] = 20_000
         config["trunks"]["trunks"]["loopback"]["max_calls"] = 20_000
-        config["queues"]["queues"]["bench"] = {
+        config["skills"]["skills"]["patience"] = "Nobody has it"
+        bench = config["queues"]["queues"]["bench"] = {
             "display": "Bench",
             "ring_for": 20,
             "wrap_up": 0,
@@ -87,6 +98,7 @@ def _edit(agents: int) -> Callable[[dict[str, Any]], None]:
             "announce": {"first": None},
             "wait_unstaffed": True,
         }
+        config["queues"]["queues"]["patience"] = bench | {"skills": {"patience": 10}, "max_wait": 3600}
         for n in range(agents):
             user, password = account(n)
             config["agents"]["agents"][agent_name(n)] = {"display": f"Agent {n}", "user": user, "password": password}

@@ -66,6 +66,16 @@ def usage(pid: int) -> Usage:
     return Usage(cpu, pss)
 
 
+def descriptors(pid: int) -> dict[str, int]:
+    """Open ones by process name, of the whole tree below `pid`."""
+    found: dict[str, int] = {}
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            who = name(one)
+            found[who] = found.get(who, 0) + len(os.listdir(PROC / str(one) / "fd"))
+    return found
+
+
 def _pss(pid: int) -> int:
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):

@@ -694,6 +694,8 @@ class ControlReported(Event, frozen=True):
     memory_bytes: int
     pressure: float = 0.0
     """Highest load over its limit since the last report: at 1 new calls begin to be refused."""
+    tasks: int = -1
+    """Of the event loop: a few of its own and those of the calls; -1 in logs from before they were counted."""
     journal_free_bytes: int = -1
     """Room on the disk of the journal; -1: not known (yet)."""
     recordings_free_bytes: int = -1

@@ -191,6 +191,7 @@ class Fold:
         tally.set(n.JOURNAL_UNSYNCED, to=event.unsynced_ms_max / 1000)
         tally.set(n.CONTROL_LAG, to=event.loop_lag_ms / 1000)
         tally.set(n.CONTROL_MEMORY, to=event.memory_bytes)
+        tally.set(n.CONTROL_TASKS, to=max(0, event.tasks))
         tally.set(n.PRESSURE, to=event.pressure)
         for folder, free in (("journal", event.journal_free_bytes), ("recordings", event.recordings_free_bytes)):
             if free >= 0:

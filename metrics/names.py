@@ -225,6 +225,7 @@ DISK_FREE = Metric(
 CONTROL_LAG = Metric("callwright_control_loop_lag_seconds", _G, "Lateness of the control process's event loop.")
 CONTROL_CPU = Metric("callwright_control_cpu_seconds_total", _C, "Processor time of the control process.")
 CONTROL_MEMORY = Metric("callwright_control_memory_bytes", _G, "Memory of the control process.")
+CONTROL_TASKS = Metric("callwright_control_tasks", _G, "Tasks of the control process's event loop.")
 CONTROL_STARTS = Metric(
     "callwright_control_starts_total", _C, "Starts of the control process that reached its journal."
 )

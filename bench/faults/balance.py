@@ -7,7 +7,7 @@ in words, and nothing when all is well.
 
 import wave
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -53,8 +53,8 @@ STILL_RUNNING = {"process"}
 """Pairs of which the last may be open."""
 
 
-def balance(records: Sequence[Recorded]) -> list[str]:
-    """Everything below, over one journal."""
+def balance(records: Iterable[Recorded]) -> list[str]:
+    """Everything below, over one journal, which is gone through several times."""
     return [
         *gapless(records),
         *(problem for pair in PAIRS for problem in paired(records, pair)),
@@ -66,7 +66,7 @@ def balance(records: Sequence[Recorded]) -> list[str]:
     ]
 
 
-def gapless(records: Sequence[Recorded]) -> list[str]:
+def gapless(records: Iterable[Recorded]) -> list[str]:
     """Numbers follow each other from the first, and time never goes back."""
     found = []
     for before, after in pairwise(records):

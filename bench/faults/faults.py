@@ -15,7 +15,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -40,6 +40,8 @@ class Scene:
     crowd: Crowd
     chance: Random
     postgres: PostgresServer | None = None
+    known: set[str] = field(default_factory=set)
+    """What earlier rounds found wrong with the journal, which stays in it."""
 
 
 @dataclass(frozen=True, slots=True)

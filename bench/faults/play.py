@@ -361,15 +361,20 @@ async def _left(played: Played) -> list[str]:
 
 
 async def _journal(played: Played) -> None:
-    hotline, result = played.hotline, played.result
+    hotline, result, scene = played.hotline, played.result, played.scene
     records = await asyncio.to_thread(hotline.records)
-    result.wrong("balance", *balance.balance(records))
+    found = [("balance", problem) for problem in balance.balance(records)]
     says = played.fault.says
     if says is not None and not any(isinstance(record.event, says) for record in records):
         result.wrong("balance", f"no {says.__name__} tells of it")
     folder, spared = hotline.root / "recordings", played.fault.unwritable
-    result.wrong("recordings", *await asyncio.to_thread(balance.recordings, records, folder, spared))
-    result.wrong("tables", *await _tables(hotline))
+    played_back = await asyncio.to_thread(balance.recordings, records, folder, spared)
+    found += [("recordings", problem) for problem in played_back]
+    found += [("tables", problem) for problem in await _tables(hotline)]
+    for audit, problem in found:
+        if problem not in scene.known:
+            result.wrong(audit, problem)
+            scene.known.add(problem)
 
 
 async def _tables(hotline: Hotline) -> list[str]:

@@ -79,8 +79,9 @@ async def _hotline(
     done: list[Round] = []
     try:
         await crowd.start()
+        scene = Scene(line, crowd, chance, postgres)
         for number in numbers:
-            done.append(await play(fault, number, Scene(line, crowd, chance, postgres), sound))
+            done.append(await play(fault, number, scene, sound))
             progress(f"  {number}: {'ok' if done[-1].ok else done[-1].problems[:3]}")
             if fault.ends:
                 return done

@@ -12,7 +12,7 @@ from bench.hotline import FIRST_PORT, LAST_PORT
 from bench.measure import LOAD_CORE, SERVER_CORE, usage
 from bench.report import Figure, progress
 from bench.rtpgen import RtpGenerator, quality
-from engine.media.client import PlaneClient
+from engine.media.client import PlaneClient, connect
 from engine.media.plane import Codec, Remote
 
 STEPS = (800, 1000, 1200, 1400, 1600)
@@ -23,7 +23,7 @@ async def connected(path: Path) -> PlaneClient:
     """As soon as the media process listens."""
     for _ in range(200):
         try:
-            return await PlaneClient.connect_to(str(path), events=lambda _event: None)
+            return await connect(str(path), events=lambda _event: None)
         except OSError:
             await asyncio.sleep(0.05)
     raise RuntimeError("the media process does not listen")

@@ -227,12 +227,13 @@ def test_counters_of_a_process_that_restarts_go_on() -> None:
 def test_journal_and_control_health() -> None:
     """Milliseconds of the log become seconds of the metric."""
     report = e.ControlReported(
-        calls=1, loop_lag_ms=2.5, journal_bytes=1000, unsynced_ms_max=200.0, cpu_seconds=3.0, memory_bytes=50
+        calls=1, loop_lag_ms=2.5, journal_bytes=1000, unsynced_ms_max=200.0, cpu_seconds=3.0, memory_bytes=50, tasks=7
     )
     start = e.ControlStarted(version="0.1.0", config="abc", recovered_calls=0)
     found = samples(start, report, start, report)
     assert found[key("callwright_control_loop_lag_seconds")] == pytest.approx(0.0025)
     assert found[key("callwright_journal_unsynced_seconds")] == pytest.approx(0.2)
+    assert found[key("callwright_control_tasks")] == 7
     assert found[key("callwright_control_cpu_seconds_total")] == 6  # two processes of 3 s each
     assert found[key("callwright_control_info", version="0.1.0")] == 1
     assert found[key("callwright_journal_events_total")] == 4

@@ -1,0 +1,92 @@
+"""What a soak's samples say."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.soaked import Sample, judge, newest
+
+HOUR = 3600.0
+CALM = Sample(
+    at=0.0, pss_kb={"app.control": 90_000, "app.web": 60_000}, descriptors={"app.control": 40}, tasks=300,
+    setup_p50=2.0, setup_p99=9.0, agent_p50=1.0, audio_p99=0.5, calls=0,
+)  # fmt: skip
+
+
+def hour(**growing: Any) -> list[Sample]:
+    """A sample every 10 s; each field given is a function of seconds."""
+    times = [float(n) for n in range(10, 3600, 10)]
+    return [replace(CALM, at=at, **{name: of(at) for name, of in growing.items()}) for at in times]
+
+
+def test_an_hour_in_which_nothing_changes_is_steady() -> None:
+    found = judge(hour(), HOUR)
+    assert found["steady"]
+    assert found["memory_mb_per_hour"] == 0.0
+    assert found["warm_up_seconds"] == 600.0
+
+
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("pss_kb", lambda at: {"app.control": 90_000 + 2048 * at / 3600}),
+        ("descriptors", lambda at: {"app.control": 40 + int(at / 360)}),
+        ("tasks", lambda at: 300 + int(at / 360)),
+        ("tasks", lambda at: 300 - int(at / 360)),
+        ("setup_p50", lambda at: 20.0 + at / 600),
+        ("setup_p99", lambda at: 20.0 + at / 600),
+        ("agent_p50", lambda at: 20.0 + at / 600),
+        ("audio_p99", lambda at: 20.0 + at / 600),
+    ],
+)
+def test_each_kind_of_growth_is_seen(name: str, of: Any) -> None:
+    assert not judge(hour(**{name: of}), HOUR)["steady"]
+
+
+def test_growth_while_warming_up_is_none() -> None:
+    def filling(at: float) -> dict[str, int]:
+        return {"app.control": 50_000 + int(min(at, 590.0) * 100)}
+
+    assert judge(hour(pss_kb=filling), HOUR)["steady"]
+
+
+def test_a_process_that_shrinks_makes_up_for_one_that_grows() -> None:
+    """Memory is judged as a whole, and told for each."""
+
+    def moving(at: float) -> dict[str, float]:
+        return {"app.control": 90_000 + at, "app.web": 60_000 - at}
+
+    found = judge(hour(pss_kb=moving), HOUR)
+    assert found["steady"]
+    assert found["memory_mb_per_hour_by_process"]["app.control"] == pytest.approx(3.516, abs=0.01)
+
+
+def test_faster_at_the_end_is_good() -> None:
+    assert judge(hour(setup_p50=lambda at: 20.0 - at / 600), HOUR)["steady"]
+
+
+def test_samples_without_a_latency_are_left_out() -> None:
+    seldom = hour(agent_p50=lambda at: math.nan if at % 20 else 1.0)
+    assert judge(seldom, HOUR)["latency_ms"]["agent_p50"] == {"first": 1.0, "last": 1.0, "change": 0.0, "within": True}
+
+
+def test_a_latency_that_was_never_measured_is_not_good() -> None:
+    found = judge(hour(agent_p50=lambda _: math.nan), HOUR)
+    assert not found["steady"]
+    assert found["latency_ms"]["agent_p50"]["first"] is None
+
+
+def test_a_millisecond_is_noise() -> None:
+    assert judge(hour(audio_p99=lambda at: 0.3 + at / 7200), HOUR)["steady"]
+
+
+def test_a_short_soak_warms_up_for_a_sixth() -> None:
+    samples = [replace(CALM, at=float(n)) for n in range(60)]
+    assert judge(samples, 60.0)["warm_up_seconds"] == 10.0
+
+
+def test_the_newest_of_a_kind() -> None:
+    assert newest(["a", 1, "b", 2.0], str) == "b"
+    assert newest([], str) is None
