@@ -146,6 +146,8 @@ class Pjsua:
         config.mediaConfig.transportConfig.portRange = 18
         config.mediaConfig.transportConfig.boundAddress = options.host
         config.natConfig.iceEnabled = False
+        wishes = {"": pj.PJSUA_100REL_NOT_USED, "optional": pj.PJSUA_100REL_OPTIONAL}
+        config.callConfig.prackUse = wishes.get(options.reliable, pj.PJSUA_100REL_MANDATORY)
         self._secure(config.mediaConfig)
         config.natConfig.contactRewriteUse = 0
         return config
@@ -229,6 +231,10 @@ class Pjsua:
 
     def do_answer(self) -> None:
         self.answer(200)
+
+    def do_progress(self) -> None:
+        """Early media."""
+        self.answer(183)
 
     def do_decline(self) -> None:
         self._active.hung_up = True

@@ -61,6 +61,8 @@ class Options:
     """PEM file of the certificate authority."""
     srtp: str = ""
     """forbidden | optional | required, with keys in SDP; pjsua, baresip and linphone only."""
+    reliable: str = ""
+    """optional | required: provisional responses by RFC 3262; pjsua only, of which the others are asked for nothing."""
     srtp_suite: str = ""
     """pjsua: the only one that it speaks; "" for all it knows."""
 
