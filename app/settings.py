@@ -82,6 +82,10 @@ class Site:
         own = self.queues[queue].music if queue else ""
         return self.prompts.path(own or self.main.music)
 
+    def ringback(self) -> str:
+        """The tone for one who waits for a phone that rings and sends none of its own; "" without that clip."""
+        return self.prompts.path("ringback") if self.prompts.has("ringback") else ""
+
 
 SECTIONS = ("callwright", "trunks", "skills", "agents", "queues", "hours")
 

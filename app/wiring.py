@@ -241,6 +241,7 @@ class Control:
                     tcp=any(at.transport == "tcp" for at in self._inputs.sip),
                 ),
                 music=site.music(),
+                ringback=site.ringback(),
                 max_calls=main.sip.max_calls,
             ),
             Parts(

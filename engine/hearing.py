@@ -1,4 +1,5 @@
-"""Who waits for an answer hears what the far end sends before it: a ring-back tone, an announcement (RFC 3960 §2).
+"""Who waits for an answer hears what the far end sends before it: a ring-back tone, an announcement (RFC 3960 §2); or
+the tone of ours, when it only rings. A caller who is not answered makes that tone himself, from our 180.
 
 Of several phones rung at once, or several early dialogs of one INVITE, the latest that sends anything is heard.
 """
@@ -7,26 +8,31 @@ import asyncio
 
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.leg import SipLeg
-from engine.media.plane import Plane, PlaneError, PortId
+from engine.media.plane import Plane, PlaneError, PlayId, PortId
 
 
 class Hearing:
     """For the time of one dial. hearer: the caller, answered or not, or another leg of his call; None: nobody, for he
-    hears music."""
+    hears music. ringback: clip of the tone, "" for none."""
 
-    def __init__(self, hearer: SipLeg | None) -> None:
+    def __init__(self, hearer: SipLeg | None, ringback: str) -> None:
         self._hearer = hearer
+        self._ringback = ringback
+        self._toned: tuple[Plane, PortId] | None = None  # where it plays
         self._far: SipLeg | None = None
         self._joined: SipLeg | None = None
         self._ports: tuple[Plane, PortId, PortId] | None = None
         self._opening: asyncio.Task[None] | None = None
 
-    def begins(self, far: SipLeg) -> None:
-        """`far` has sent a description, or one of the two has another port."""
-        self._far = far
+    def progressed(self, far: SipLeg, sounds: bool) -> None:
+        """`far` rings; sounds: it has sent a description, or one of the two has another port. As often as one likes."""
         hearer = self._hearer
         if hearer is None or hearer.ended.done():
             return
+        if not sounds:
+            self._ring(hearer)
+            return
+        self._far = far
         if isinstance(hearer, CallerLeg) and not hearer.answered:
             if self._opening is None:
                 self._opening = asyncio.get_running_loop().create_task(self._open(hearer))
@@ -38,10 +44,24 @@ class Hearing:
         if self._opening is not None:
             self._opening.cancel()
         joined, hearer, self._hearer = self._joined, self._hearer, None
+        if hearer is not None:
+            self._hush(hearer)
         if joined is None or hearer is None or (joined.answered and not joined.ended.done()):
             return
         if hearer.has_media:
             hearer.plane.unbridge(hearer.port)
+
+    def _ring(self, hearer: SipLeg) -> None:
+        if not self._ringback or not hearer.answered or not hearer.has_media or self._joined is not None:
+            return
+        if self._toned != (hearer.plane, hearer.port):
+            self._toned = hearer.plane, hearer.port
+            hearer.plane.play(hearer.port, PlayId(0), [self._ringback], loop=True, barge_in=False)
+
+    def _hush(self, hearer: SipLeg) -> None:
+        if self._toned is not None and hearer.has_media and self._toned == (hearer.plane, hearer.port):
+            hearer.plane.stop(hearer.port)
+        self._toned = None
 
     async def _open(self, caller: CallerLeg) -> None:
         try:
@@ -61,4 +81,5 @@ class Hearing:
         ports = (hearer.plane, hearer.port, far.port)
         if self._ports != ports:
             self._joined, self._ports = far, ports
+            self._hush(hearer)
             hearer.plane.bridge(hearer.port, far.port)

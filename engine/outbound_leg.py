@@ -54,8 +54,8 @@ class OutboundLeg(SipLeg):
         self.heard: asyncio.Future[None] = loop.create_future()
         self.rung = False
         """180, or 183 with a description: a telephone rings, or says why it does not."""
-        self.early_heard: Callable[[SipLeg], None] = lambda leg: None
-        """Called with every change of what comes before the answer."""
+        self.progressed: Callable[[SipLeg, bool], None] = lambda leg, sounds: None
+        """Called when it rings, and (True) whenever what it sends before the answer begins or changes."""
         self.lost = ""
         """Why there was no final answer at all: timeout | transport."""
         self.refusal: Response | None = None
@@ -200,17 +200,19 @@ class OutboundLeg(SipLeg):
         if rings and not self.rung:
             self.rung = True
             self.line.emit(LegRinging(call=self.call, leg=self._id, sip_status=response.status))
+            if not sounds:
+                self.progressed(self, False)
         if sounds and not self._sounds:
             self._sounds = True
             status, codec = response.status, self.codec
             self.line.emit(LegEarlyMedia(call=self.call, leg=self._id, sip_status=status, codec=codec))
         if sounds:
-            self.early_heard(self)
+            self.progressed(self, True)
 
     def hear_again(self) -> None:
         """Its port, or that of who hears it, is another one."""
-        if self._sounds and not self.answered and not self.ended.done():
-            self.early_heard(self)
+        if (self._sounds or self.rung) and not self.answered and not self.ended.done():
+            self.progressed(self, self._sounds)
 
     def _prove(self, response: Response) -> bool:
         """Send the INVITE again with credentials, when this is a challenge for them (RFC 3261 §22.2)."""

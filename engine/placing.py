@@ -16,16 +16,17 @@ from engine.trunks.pool import TrunkPool
 
 
 class Placing:
-    """trunks: started by whoever made them."""
+    """trunks: started by whoever made them. ringback: see UaSettings."""
 
-    def __init__(self, line: Line, registration: Registration, trunks: TrunkPool) -> None:
+    def __init__(self, line: Line, registration: Registration, trunks: TrunkPool, ringback: str) -> None:
         self._line = line
         self._registration = registration
         self._trunks = trunks
+        self._ringback = ringback
 
     async def dial(self, call: LiveCall, order: Dial) -> Dialled:
         """See Call.dial."""
-        hearing = Hearing(_hearer(call, order))
+        hearing = Hearing(_hearer(call, order), self._ringback)
         try:
             return await self._dial(call, order, partial(self._leg, call, hearing))
         finally:
@@ -45,7 +46,7 @@ class Placing:
     def _leg(self, call: LiveCall, hearing: Hearing, to: Destination) -> OutboundLeg:
         leg = call.add_phone(lambda leg_id: OutboundLeg(self._line, call.leg.plane, call.id, leg_id, to))
         leg.phone = to.phone
-        leg.early_heard = hearing.begins
+        leg.progressed = hearing.progressed
         return leg
 
 

@@ -65,6 +65,8 @@ class UaSettings:
     line: LineSettings
     music: str
     """Clip for hold."""
+    ringback: str = ""
+    """Clip, one period of the tone, for one who waits while a phone rings; "": silence."""
     max_calls: int = 5000
 
 
@@ -133,7 +135,7 @@ class UserAgent:
             large=parts.large,
             chance=parts.chance,
         )
-        self._placing = Placing(self.line, parts.registration, parts.trunks)
+        self._placing = Placing(self.line, parts.registration, parts.trunks, settings.ringback)
         self.relocation = Relocation(self.line, parts.planes)
         self.line.instead = self.relocation.instead
         self._malformed = Throttle(MALFORMED_EVERY)

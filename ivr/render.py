@@ -123,6 +123,8 @@ def render(folder: Path, *, every: bool = False) -> list[str]:
         stamps[job.clip] = job.stamp
     if not (folder / "music.wav").exists():
         write_clip(folder / "music.wav", music())
+    if not (folder / "ringback.wav").exists():
+        write_clip(folder / "ringback.wav", ringback())
     if todo:
         stamps_path.write_text(json.dumps(stamps, indent=0, sort_keys=True) + "\n")
     return [job.clip for job in todo]
@@ -223,6 +225,14 @@ def music(seconds: float = 20.0) -> Sound:
         np.add.at(out, at, tone * envelope)
     out *= 10 ** ((LOUDNESS_DB - 2) / 20) / np.sqrt((out**2).mean())
     return np.asarray(np.clip(out, -PEAK, PEAK))
+
+
+def ringback() -> Sound:
+    """The ring-back tone of China: 450 Hz, 1 s on and 4 s off, at the level of -20 dB below full scale."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    edges = np.minimum(1, np.minimum(time, 1 - time) / 0.005)
+    on = 0.1 * np.sqrt(2) * np.sin(2 * np.pi * 450 * time) * edges
+    return np.concatenate([on, np.zeros(4 * SAMPLE_RATE)])
 
 
 class Speaker:

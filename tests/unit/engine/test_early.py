@@ -534,3 +534,77 @@ def test_an_answer_that_crossed_our_cancel_after_prack() -> None:
         assert numbers == [2, 3]
 
     play(story)
+
+
+# --- who waits with his ear on the line -----------------------------------------------------------------------------
+
+
+class Consulting:
+    """The caller has 8001; 8002 is dialled for her, and she hears how that goes."""
+
+    def __init__(self) -> None:
+        self.world = World(n1001=self._app)
+        self.caller = self.world.phone("caller", 10)
+        self.first = self.world.agent("first", 20, "8001")
+        self.second = self.world.agent("second", 30, "8002")
+        self.second.answer_after = None
+        self.second.ringing = False
+        self.caller.call("1001")
+
+    async def _app(self, call: LiveCall) -> None:
+        await call.answer()
+        dialled = await call.dial(Dial(aor="8001", display="", ring_for=10.0))
+        assert dialled.leg is not None
+        call.start_music("hold.wav")
+        colleague = await call.dial(Dial(aor="8002", display="", ring_for=20.0, hearer=dialled.leg))
+        if colleague.leg is not None:
+            await call.join(dialled.leg, colleague.leg, asyncio.get_running_loop().create_future())
+        await asyncio.sleep(1)
+        await call.hangup()
+
+    def hears(self, phone: Softphone) -> str:
+        """What comes to a phone."""
+        found = self.world.plane.ports[self.world.plane.at(phone.remote_rtp)]  # type: ignore[index]
+        if found.clips:
+            return found.clips[0]
+        names = {self.world.plane.at(it.remote_rtp): it.name for it in (self.caller, self.first, self.second)}
+        return names[found.partner] if found.partner is not None else "nothing"
+
+
+def test_an_agent_who_consults_hears_the_tone_then_the_network_then_the_colleague() -> None:
+    async def story() -> None:
+        stage = Consulting()
+        await asyncio.sleep(3)
+        assert stage.hears(stage.first) == "nothing"
+        stage.second.says(180)
+        await asyncio.sleep(0.1)
+        assert stage.hears(stage.first) == "ring.wav"
+        stage.second.says(183, sdp("192.0.2.30", 4700))
+        await asyncio.sleep(0.1)
+        assert stage.hears(stage.first) == "second"
+        assert stage.hears(stage.caller) == "hold.wav", "the caller hears nothing of it"
+        stage.second.answer()
+        await asyncio.sleep(1)
+        assert stage.hears(stage.first) == "second"
+        stage.caller.hang_up()
+        await stage.world.settle()
+
+    play(story)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_the_tone_ends_with_the_dial(early: bool) -> None:
+    async def story() -> None:
+        stage = Consulting()
+        await asyncio.sleep(3)
+        stage.second.says(183 if early else 180, sdp("192.0.2.30", 4700) if early else b"")
+        await asyncio.sleep(0.1)
+        stage.second._respond(486)
+        stage.second._flush()
+        assert stage.hears(stage.first) == ("second" if early else "ring.wav")
+        await asyncio.sleep(0.1)
+        assert stage.hears(stage.first) == "nothing"
+        stage.caller.hang_up()
+        await stage.world.settle()
+
+    play(story)

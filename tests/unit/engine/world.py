@@ -107,7 +107,7 @@ class World:
         gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
         self.registrar = Registrar()
         self.ua = UserAgent(
-            UaSettings(line=LineSettings(domain="example.net"), music="hold.wav"),
+            UaSettings(line=LineSettings(domain="example.net"), music="hold.wav", ringback="ring.wav"),
             Parts(
                 clock=clock,
                 ids=ids,
