@@ -9,7 +9,7 @@ from acd.consults import Consults
 from acd.destinations import ToAgent
 from acd.parts import Choice
 from acd.visit import QueueOutcome, QueueResult
-from engine.call import DialOutcome
+from engine.call import Dial, Dialled, DialOutcome
 from events.types import (
     AgentConsulted,
     AgentStateChanged,
@@ -468,5 +468,44 @@ def test_a_second_transfer_by_the_second_agent() -> None:
         ]
         assert results(world) == [TransferResult.COMPLETED, TransferResult.COMPLETED]
         check_balance(world.log)
+
+    run(main())
+
+
+def test_who_waits_for_a_colleague_with_his_ear_on_the_line_hears_his_phone() -> None:
+    """The agent for whom we dial a colleague, and an agent's phone that dials one; a caller who is passed on does not."""
+
+    async def main() -> None:
+        world = site()
+        call = await talking(world)
+        orders: list[Dial] = []
+
+        def noted(of: FakeCall) -> FakeCall:
+            dial = of.dial
+
+            async def noting(order: Dial) -> Dialled:
+                orders.append(order)
+                return await dial(order)
+
+            of.dial = noting  # type: ignore[method-assign]
+            return of
+
+        first = call.bridged
+        noted(call).refer(FakeTransfer("bob", ATTENDED))
+        await asyncio.sleep(1.0)
+        assert [(order.hearer, order.caller_hears) for order in orders] == [(first, False)]
+        world.acd.decide("ann", Choice.RETURN)
+        await asyncio.sleep(1.0)
+        call.refer(FakeTransfer("bob"))
+        await asyncio.sleep(1.0)
+        assert [(order.hearer, order.caller_hears) for order in orders[1:]] == [(None, False)]
+        call.hang_up()
+        await asyncio.sleep(30.0)
+        consult = PhoneCall("d1", world.phones)
+        noted(consult).task = asyncio.create_task(_consult(world, consult, "bob"))
+        await asyncio.sleep(1.0)
+        assert [(order.hearer, order.caller_hears) for order in orders[2:]] == [(None, True)]
+        consult.hang_up()
+        await asyncio.sleep(1.0)
 
     run(main())
