@@ -473,7 +473,7 @@ def test_a_second_transfer_by_the_second_agent() -> None:
 
 
 def test_who_waits_for_a_colleague_with_his_ear_on_the_line_hears_his_phone() -> None:
-    """The agent for whom we dial a colleague, and an agent's phone that dials one; a caller who is passed on does not."""
+    """The agent for whom we dial, and an agent whose phone dials; a caller who is passed on does not."""
 
     async def main() -> None:
         world = site()
