@@ -94,26 +94,50 @@ def find(fd: int, first: int, seq: int) -> tuple[int, int]:
 
 
 def recover(directory: Path) -> Recovery:
-    """Repair the end of the journal. Cost: reads the last segment once (about 1 s for 1 GB)."""
+    """Repair the end of the journal. Cost: reads the last segment once (about 1 s for 1 GB), and those before it of
+    which something is within the last 8 MB."""
     found = segments(directory)
     aside: list[Path] = []
     cut = 0
     while found:
-        first, path = found[-1]
-        before = _last(found[-2][1]) if len(found) > 1 else (first - 1, 0.0)
-        if before[0] != first - 1:  # a power cut took the end of the segment before; this one hangs in the air
+        begin = _doubted(found)
+        seq, at = _last(found[begin - 1][1]) if begin else (found[0][0] - 1, 0.0)
+        kept, seq, at, lost = _follow(found[begin:], seq, at)
+        for _, path in found[begin + kept :]:  # behind a hole: they hang in the air
             cut += path.stat().st_size
             aside.append(path.rename(path.with_name(path.name + ".torn-0")))
-            found.pop()
+        del found[begin + kept :]
+        if not kept:
             continue
-        seq, at, good = _scan(path, *before)
-        lost = path.stat().st_size - good
+        path = found[-1][1]
         if lost:
-            aside += _cut(path, good)
+            aside += _cut(path, path.stat().st_size - lost)
         if lost or aside:
             sync_directory(directory)
         return Recovery(seq, at, path, cut + lost, tuple(aside))
     return Recovery(0, 0.0, None, cut, tuple(aside))
+
+
+def _doubted(found: list[tuple[int, Path]]) -> int:
+    """Index of the first segment of which something is within the last _DOUBTED bytes."""
+    left = _DOUBTED
+    for index in range(len(found) - 1, 0, -1):
+        left -= found[index][1].stat().st_size
+        if left <= 0:
+            return index
+    return 0
+
+
+def _follow(found: list[tuple[int, Path]], seq: int, at: float) -> tuple[int, int, float, int]:
+    """(how many of these segments go on without a gap after `seq`, last seq, its time, bytes to cut off the last)."""
+    kept = lost = 0
+    for first, path in found:
+        if first != seq + 1 or lost:
+            break
+        seq, at, good = _scan(path, seq, at)
+        lost = path.stat().st_size - good
+        kept += 1
+    return kept, seq, at, lost
 
 
 def _scan(path: Path, seq: int, at: float) -> tuple[int, float, int]:

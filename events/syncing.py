@@ -67,14 +67,17 @@ class Syncer:
                 self._in_round, self._oldest = self._oldest, None
             if self._in_round is None:
                 return
-            fd = self._fd  # read before the retired ones: a roll from here on retires it, open, for the next round
-            while self._retired:
-                os.fdatasync(self._retired[0])
-                os.close(self._retired.popleft())
+            fd = self._fd
             if self._new_name:
                 self._new_name = False
                 sync_directory(self._directory)
-            os.fdatasync(fd)
+            for _ in range(len(self._retired)):  # not those that a roll adds from here on: this round must end
+                retired = self._retired[0]
+                os.fdatasync(retired)
+                os.close(self._retired.popleft())
+                fd = -1 if retired == fd else fd  # it was retired since we looked
+            if fd >= 0:
+                os.fdatasync(fd)
             self._age_max = max(self._age_max, self._now() - self._in_round)
             self._in_round = None
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from events.fold import fold
 from events.journal import Journal, Tail, read
 from events.segments import segments
 from events.types import ControlStopped, Event, Recorded
@@ -66,6 +67,7 @@ def test_a_journal_cut_at_any_byte_reopens_with_a_gapless_prefix(
         added = journal.append(ControlStopped(reason="after"))
         journal.close()
         assert list(read(directory)) == [*records[:kept], added]
+        assert fold(read(directory)) == fold([*records[:kept], added])
         assert added.seq == kept + 1
         assert opened(directory).recovery.cut_bytes == 0
 
