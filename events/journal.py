@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from events.codec import BadEvent, BadLine, clean, decode, encode
-from events.segments import MAX_LINE, SAVED, Recovery, find, recover, segment_path, segments
+from events.segments import MAX_LINE, SAVED, Recovery, find, recover, segment_path, segments, sync_directory
 from events.syncing import Syncer
 from events.types import Event, Recorded
 from kernel.clock import Clock
@@ -168,6 +168,8 @@ class Journal:
 
     def _roll(self) -> None:
         fd = _open_segment(segment_path(self.directory, self._committed + 1))
+        if self._committed == 0:
+            sync_directory(self.directory)  # a journal that lost its first name would seem to be one without beginning
         if self._syncer is not None:
             self._syncer.rolled(fd)
         self._fd = fd

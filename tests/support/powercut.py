@@ -60,7 +60,7 @@ class PowerCut:
     @staticmethod
     def _torn(whole: bytes, safe: int, chance: random.Random) -> bytes:
         """The safe part, and of the rest some sectors; the file's length may have run ahead of its bytes."""
-        data = bytearray(whole[: chance.randint(safe, len(whole))])
+        data = bytearray(whole[: chance.choice([chance.randint(safe, len(whole)), len(whole)])])
         for start in range(safe - safe % SECTOR, len(data), SECTOR):
             first, end = max(start, safe), min(start + SECTOR, len(data))
             if chance.random() < 0.4:
