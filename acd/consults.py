@@ -46,7 +46,7 @@ class Consults:
         def answered(ring: Ring, leg: Leg, rang: float) -> None:
             part = Part(
                 call=call,
-                agent=to,
+                agent=ring.agent,
                 offer=ring.offer,
                 leg=leg,
                 queue=None,

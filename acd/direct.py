@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 from acd.agents import In
 from acd.roster import Roster
@@ -14,6 +16,7 @@ from events.types import (
     OfferMissed,
     OfferResult,
     OfferWithdrawn,
+    Withdrawal,
 )
 from kernel.ids import AgentName, Ids, OfferId, QueueName
 
@@ -29,18 +32,43 @@ class Ring:
     """One phone rung. `ended` is done when it is over: with None when the agent answered (`answered` has been called
     by then), else with why not and the SIP status."""
 
-    def __init__(self, call: Call, agent: AgentName, offer: OfferId, since: float, *, told: bool) -> None:
+    def __init__(
+        self, call: Call, agent: AgentName, offer: OfferId, since: float, answered: "Answered", *, told: bool
+    ) -> None:
         self.call = call
         self.agent = agent
+        """Who is rung; at the end, who answered."""
         self.offer = offer
         self.since = since
+        self.answered = answered
         self.told = told
         """The log knows of an offer."""
         self.reserved = False
         """The agent was ready: no queue offers him a call meanwhile."""
         self.over = False
+        self.rivals: list[Ring] = []
+        """Rung for those who want to pick it up."""
         self.task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[tuple[OfferResult, int] | None] = asyncio.get_running_loop().create_future()
+
+
+Answered = Callable[[Ring, Leg, float], None]
+"""(ring, leg, rang): the agent took up; called in the same moment."""
+
+
+class Target(NamedTuple):
+    """Something that rings."""
+
+    call: Call
+    agent: AgentName
+    """At whose phone."""
+    since: float
+    told: bool
+    """The log knows of an offer."""
+    rivals: list[Ring]
+    """Rung to pick it up; withdrawn when it is over."""
+    take: Callable[[Ring, Leg, float], None]
+    """(ring, leg, rang): the agent of that ring has answered it."""
 
 
 def order_for(profile: AgentProfile, display: str) -> Dial:
@@ -65,6 +93,15 @@ class Direct:
         self._now = now
         self._ids = ids
         self._tell = tell
+        self.rings: list[Ring] = []
+        """Those that are not over."""
+
+    def targets(self) -> list[Target]:
+        """What rings now."""
+        return [
+            Target(ring.call, ring.agent, ring.since, ring.told, ring.rivals, partial(self.picked_up, ring))
+            for ring in self.rings
+        ]
 
     def busy(self, agent: AgentName) -> bool:
         return self._roster.agents[agent].state in BUSY
@@ -77,27 +114,36 @@ class Direct:
         call: Call,
         agent: AgentName,
         order: Dial,
-        answered: Callable[[Ring, Leg, float], None],
+        answered: Answered,
         *,
         told: bool = True,
     ) -> Ring:
-        """Ring an agent who is not `busy`. answered(ring, leg, rang): he took up; called in the same moment."""
-        ring = Ring(call, agent, self.new_offer(), self._now(), told=told)
+        """Ring an agent who is not `busy`."""
+        ring = Ring(call, agent, self.new_offer(), self._now(), answered, told=told)
+        self.rings.append(ring)
         if told:
             self.offered(ring, order.ring_for)
         if self._roster.agents[agent].state is AgentState.READY:
             ring.reserved = True
             self._roster.step(agent, In.OFFER, call=call.id)
             self._tell(AgentTaken(agent, True))
-        ring.task = asyncio.get_running_loop().create_task(self._dial(ring, order, answered))
+        ring.task = asyncio.get_running_loop().create_task(self._dial(ring, order))
         return ring
 
-    def immediate(self, call: Call, agent: AgentName) -> Ring:
-        """As if rung and answered in one moment: he talks to the colleague already."""
-        ring = Ring(call, agent, self.new_offer(), self._now(), told=True)
+    def immediate(self, call: Call, agent: AgentName, *, told: bool = True) -> Ring:
+        """As if rung and answered in one moment: he is on the line already."""
+        ring = Ring(call, agent, self.new_offer(), self._now(), lambda ring, leg, rang: None, told=told)
         ring.over = True
-        self.offered(ring)
+        if told:
+            self.offered(ring)
         return ring
+
+    def picked_up(self, ring: Ring, by: Ring, leg: Leg, rang: float) -> None:
+        """What rings at one agent is answered by another, who was rung for it himself or is on the line already."""
+        self._stop(ring, Withdrawal.PICKED_UP)
+        ring.agent, ring.offer, ring.since, ring.reserved = by.agent, by.offer, by.since, by.reserved
+        ring.answered(ring, leg, rang)
+        ring.ended.set_result(None)
 
     def offered(self, ring: Ring, ring_for: float = 0.0) -> None:
         self._emit(
@@ -106,20 +152,38 @@ class Direct:
             )
         )
 
-    def withdraw(self, ring: Ring) -> None:
-        """The call goes away, or its first agent takes it back. Does nothing when the ringing is over."""
+    def withdraw(self, ring: Ring, why: Withdrawal = Withdrawal.CALLER_GONE) -> None:
+        """The call goes away, or somebody else has it. Does nothing when the ringing is over."""
         if ring.over:
             return
-        ring.over = True
+        self._stop(ring, why)
+        if not ring.ended.done():
+            ring.ended.set_result((OfferResult.FAILED, 487))
+
+    def _stop(self, ring: Ring, why: Withdrawal) -> None:
+        self._over(ring, why)
         if ring.task is not None:
             ring.task.cancel()
         if ring.told:
-            rang = round(self._now() - ring.since, 3)
-            self._emit(OfferWithdrawn(call=ring.call.id, queue=NO_QUEUE, agent=ring.agent, offer=ring.offer, rang=rang))
+            self._emit(
+                OfferWithdrawn(
+                    call=ring.call.id,
+                    queue=NO_QUEUE,
+                    agent=ring.agent,
+                    offer=ring.offer,
+                    rang=round(self._now() - ring.since, 3),
+                    why=why,
+                )
+            )
         if self._still_reserved(ring):
             self._tell(*self._roster.step(ring.agent, In.WITHDRAW))
-        if not ring.ended.done():
-            ring.ended.set_result((OfferResult.FAILED, 487))
+
+    def _over(self, ring: Ring, why: Withdrawal) -> None:
+        """It rings no more, nor do those who wanted to pick it up; but for him who did, whose ring is over already."""
+        ring.over = True
+        self.rings.remove(ring)
+        for rival in ring.rivals:
+            self.withdraw(rival, why if why is Withdrawal.CALLER_GONE else Withdrawal.ANSWERED)
 
     def talks(self, agent: AgentName, call: Call) -> None:
         """The agent is in this call now, whatever his state was."""
@@ -135,7 +199,7 @@ class Direct:
         if self._roster.agents[agent].call == call.id:
             self._tell(*self._roster.step(agent, In.RELEASE, call=call.id))
 
-    async def _dial(self, ring: Ring, order: Dial, answered: Callable[[Ring, Leg, float], None]) -> None:
+    async def _dial(self, ring: Ring, order: Dial) -> None:
         try:
             async with asyncio.timeout(order.ring_for + RING_GRACE):
                 dialled = await ring.call.dial(order)
@@ -145,9 +209,9 @@ class Direct:
             if dialled.leg is not None:
                 dialled.leg.hangup("withdrawn")
             return
-        ring.over = True
+        self._over(ring, Withdrawal.ANSWERED)
         if dialled.leg is not None:
-            answered(ring, dialled.leg, dialled.rang)
+            ring.answered(ring, dialled.leg, dialled.rang)
             ring.ended.set_result(None)
             return
         result = OfferResult(dialled.outcome.value)

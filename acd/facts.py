@@ -12,6 +12,7 @@ from events.types import (
     OfferWithdrawn,
     PositionAnnounced,
     QueueExit,
+    Withdrawal,
 )
 
 
@@ -48,13 +49,14 @@ def missed(visit: Visit, ringing: Ringing, result: OfferResult, rang: float) -> 
     )
 
 
-def withdrawn(visit: Visit, ringing: Ringing, now: float) -> OfferWithdrawn:
+def withdrawn(visit: Visit, ringing: Ringing, now: float, why: Withdrawal) -> OfferWithdrawn:
     return OfferWithdrawn(
         call=visit.call.id,
         queue=visit.queue.name,
         agent=ringing.agent,
         offer=ringing.offer,
         rang=round(now - ringing.since, 3),
+        why=why,
     )
 
 

@@ -1,8 +1,10 @@
 """What agents dial on their own phones: the application for calls whose caller is an agent's phone.
 
     *11 log in   *12 log out   *13 ready   *14 not ready, *14N with reason N
+    *8 pick up what rings in one's groups, *8NUMBER at that phone
 
-Answered, confirmed by a prompt, hung up. docs/agents.md is the agents' side of it.
+Answered, confirmed by a prompt, hung up; a call that is picked up is confirmation enough. docs/agents.md is the
+agents' side of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ PROMPTS = {
     Command.NOT_READY: "agent_not_ready",
 }
 REFUSED = "agent_refused"
+PICK_UP = "*8"
 CODE_MAX = 8
 
 
@@ -56,15 +59,22 @@ class FeatureCodes:
         self._prompts = prompts
 
     async def run(self, call: Call) -> CommandResult | None:
-        """Serve one call of an authenticated phone (`call.caller` is its address). None: no agent's, or no code."""
+        """Serve one call of an authenticated phone (`call.caller` is its address). None: no agent's, or no code of
+        these."""
         agent = self._acd.roster.of_phone(call.caller)
+        if agent is not None and call.dialled.startswith(PICK_UP):
+            if not await self._acd.pick_ups.by_phone(call, agent, call.dialled[len(PICK_UP) :]):
+                await self._say(call, REFUSED)
+            return None
         dialled = parse(call.dialled, agent.profile) if agent is not None else None
         result: CommandResult | None = None
         if agent is not None and dialled is not None:
             result = self._acd.agent_command(agent.profile.name, dialled.command, dialled.reason, "phone")
         done = result is not None and result.ok and dialled is not None
-        clips = self._prompts(PROMPTS[dialled.command] if done and dialled is not None else REFUSED)
-        await call.answer()
-        if clips:
-            await call.play(clips, barge_in=False)
+        await self._say(call, PROMPTS[dialled.command] if done and dialled is not None else REFUSED)
         return result
+
+    async def _say(self, call: Call, prompt: str) -> None:
+        await call.answer()
+        if clips := self._prompts(prompt):
+            await call.play(clips, barge_in=False)

@@ -10,13 +10,15 @@ cancelled and left to end by itself; should it answer all the same, its leg is h
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from acd import facts
 from acd.agents import Command, In
 from acd.destinations import Destinations
-from acd.direct import Direct
-from acd.parts import Choice, Onward, Part
+from acd.direct import Direct, Ring, Target
+from acd.parts import Choice, Onward
+from acd.pickup import PickUps
 from acd.roster import SOFTPHONE, CommandResult, Roster
 from acd.routing.model import (
     Admit,
@@ -38,7 +40,7 @@ from acd.routing.model import (
 from acd.routing.router import Router
 from acd.talks import Talks
 from acd.visit import QueueOutcome, QueueResult, Ringing, Visit, order
-from engine.call import Call, Dialled, DialOutcome
+from engine.call import Call, Dialled, DialOutcome, Leg
 from events.types import (
     EndedBy,
     Event,
@@ -46,6 +48,7 @@ from events.types import (
     QueueExit,
     Recorded,
     TransferKind,
+    Withdrawal,
 )
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, OfferId, QueueName
@@ -92,6 +95,7 @@ class AcdService:
             tell=self._tell,
             refuses=lambda queue: self.router.refuses(queue.name, self._now()),
         )
+        self.pick_ups = PickUps(self.roster, self.direct, self.ringing)
         self._visits: dict[CallId, Visit] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
@@ -132,7 +136,7 @@ class AcdService:
             self._broken(visit, EndedBy.SYSTEM)
             raise
         finally:
-            visit.quiet()
+            self._quiet(visit, Withdrawal.CALLER_GONE)
             del self._visits[call.id]
         if visit.talk is None:
             assert visit.result is not None
@@ -158,6 +162,14 @@ class AcdService:
         """How an agent's consultation goes on: hand the caller over, take him back, or talk all three. Returns why
         not, "" when done."""
         return self.talks.decide(AgentName(agent), what)
+
+    def ringing(self) -> list[Target]:
+        """What rings at agents' phones."""
+        return self.direct.targets() + [
+            Target(visit.call, ringing.agent, ringing.since, True, visit.rivals, partial(self._picked_up, visit))
+            for visit in self._visits.values()
+            if (ringing := visit.ringing) is not None
+        ]
 
     def phone_registered(self, aor: str) -> None:
         """A phone registered or refreshed (both: a refresh proves a phone alive that did not answer its INVITE)."""
@@ -282,18 +294,18 @@ class AcdService:
             self._emit(facts.missed(visit, ringing, result, dialled.rang))
             self._tell(Missed(visit.call.id), *self.roster.miss(ringing.agent, result))
             return
+        self._connected(visit, ringing.agent, ringing.offer, dialled.leg, dialled.rang)
+
+    def _picked_up(self, visit: Visit, by: Ring, leg: Leg, rang: float) -> None:
+        """Answered by an agent who was not offered it."""
+        told = self._withdraw(visit, Withdrawal.PICKED_UP)
+        self._connected(visit, by.agent, by.offer, leg, rang)
+        self._tell(*told)
+
+    def _connected(self, visit: Visit, agent: AgentName, offer: OfferId, leg: Leg, rang: float) -> None:
         visit.call.queued = False
-        part = Part(
-            call=visit.call,
-            agent=ringing.agent,
-            offer=ringing.offer,
-            leg=dialled.leg,
-            queue=visit.queue,
-            home=visit.queue,
-            record=visit.queue.record,
-        )
-        visit.talk = self.talks.begin(part, dialled.rang, visit.waited(self._now()))
-        visit.quiet()
+        visit.talk = self.talks.begin(visit.part(agent, offer, leg), rang, visit.waited(self._now()))
+        self._quiet(visit, Withdrawal.ANSWERED)
         visit.settle()
         self._tell(Answered(visit.call.id))
 
@@ -305,12 +317,12 @@ class AcdService:
         result = OfferResult.DECLINED if registered else OfferResult.UNREACHABLE
         self._emit(facts.missed(visit, ringing, result, self._now() - ringing.since))
 
-    def _withdraw(self, visit: Visit) -> list[RouterEvent]:
+    def _withdraw(self, visit: Visit, why: Withdrawal = Withdrawal.CALLER_GONE) -> list[RouterEvent]:
         """The call goes away. Stop what rings for it; returns what the router should hear of the agent afterwards."""
         ringing = _stop(visit)
         if ringing is None:
             return []
-        self._emit(facts.withdrawn(visit, ringing, self._now()))
+        self._emit(facts.withdrawn(visit, ringing, self._now(), why))
         return self.roster.step(ringing.agent, In.WITHDRAW)
 
     def _leave(self, visit: Visit, why: QueueExit, digit: str = "") -> None:
@@ -324,7 +336,7 @@ class AcdService:
         visit.call.queued = False
         self._emit(facts.flowed_out(visit, why, self._now()))
         visit.result = QueueResult(QueueOutcome(why.value), digit)
-        visit.quiet()
+        self._quiet(visit, Withdrawal.CALLER_GONE)
         if visit.queue.music:
             visit.call.stop_music()
         visit.settle()
@@ -346,6 +358,12 @@ class AcdService:
             visit.over = True
             self._emit(facts.abandoned(visit, place[0] if place is not None else 0, now))
             self._tell(CallLeaves(visit.call.id), *told)
+
+    def _quiet(self, visit: Visit, why: Withdrawal) -> None:
+        """The call waits no more: nothing of the waiting goes on, nor does anybody's wish to pick it up."""
+        visit.quiet()
+        for ring in visit.rivals:
+            self.direct.withdraw(ring, why)
 
     # --- what the caller hears and presses --------------------------------------------------------------------
 

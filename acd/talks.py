@@ -18,7 +18,7 @@ from acd.parts import Choice, Onward, Part, Parts, Talk
 from acd.roster import Roster
 from acd.routing.model import Queue
 from acd.transfers import Transfers
-from events.types import EndedBy, Event, QueueExit, TransferKind
+from events.types import EndedBy, Event, QueueExit, TransferKind, Withdrawal
 from kernel.ids import AgentName
 
 
@@ -70,7 +70,7 @@ class Talks:
         if talk is not None and talk.decide(what):
             return ""
         if talk is not None and talk.ring is not None and what is Choice.RETURN:
-            self._direct.withdraw(talk.ring)
+            self._direct.withdraw(talk.ring, Withdrawal.TAKEN_BACK)
             return ""
         return f"{agent} consults nobody" if talk is None or not talk.conferring else "all of them talk already"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from acd.consultation import Consultations
 from acd.destinations import Destination, Destinations, ToAgent, ToQueue
-from acd.direct import Direct, Ring, order_for
+from acd.direct import Answered, Direct, Ring, order_for
 from acd.parts import Choice, Onward, Part, Parts, Talk
 from acd.roster import Roster
 from acd.routing.model import Queue
@@ -21,8 +21,6 @@ from events.types import (
     TransferKind,
     TransferResult,
 )
-
-Answered = Callable[[Ring, Leg, float], None]
 
 
 class Transfers:
@@ -82,7 +80,7 @@ class Transfers:
             asked.failed(480)
             return
         ring = self._direct.immediate(talk.part.call, agent)
-        self._switch(talk, asked, ToAgent(agent), ring, leg, 0.0, began)
+        self._switch(talk, asked, ring, leg, 0.0, began)
 
     async def _to_agent(self, talk: Talk, asked: Transfer, to: ToAgent, began: float) -> Onward | None:
         first = talk.part
@@ -95,7 +93,7 @@ class Transfers:
             return None
         asked.progress()
         result, status = await self._ring(
-            talk, to, lambda ring, leg, rang: self._switch(talk, asked, to, ring, leg, rang, began), asked, began
+            talk, to, lambda ring, leg, rang: self._switch(talk, asked, ring, leg, rang, began), asked, began
         )
         if result is None:
             return None
@@ -111,20 +109,21 @@ class Transfers:
 
         def answered(ring: Ring, leg: Leg, rang: float) -> None:
             legs.append((ring, leg, rang))
-            self._direct.talks(to.name, first.call)
+            self._direct.talks(ring.agent, first.call)
 
         try:
             result, status = await self._ring(talk, to, answered, asked, began, told=False)
         except asyncio.CancelledError:
-            for _, leg, _ in legs:  # answered in the moment in which the caller hung up
+            for ring, leg, _ in legs:  # answered in the moment in which the caller hung up
                 self._told(talk, asked, to, TransferResult.ABANDONED, began)
-                self._consultations.dismiss(first.call, to.name, leg)
+                self._consultations.dismiss(first.call, ring.agent, leg)
             raise
         if not legs:
             self._told(talk, asked, to, result or TransferResult.FAILED, began, by=first)
             asked.failed(status)
             return
         ((ring, leg, rang),) = legs
+        to = ToAgent(ring.agent)  # who picked it up, maybe
         try:
             decided = await self._consultations.run(talk, to.name, leg)
         except asyncio.CancelledError:
@@ -132,7 +131,7 @@ class Transfers:
             raise
         if decided is Choice.COMPLETE:
             self._direct.offered(ring)
-            self._switch(talk, asked, to, ring, leg, rang, began)
+            self._switch(talk, asked, ring, leg, rang, began)
         else:
             self._told(talk, asked, to, TransferResult.RETURNED, began)
             asked.failed(487)
@@ -176,12 +175,10 @@ class Transfers:
         await part.leg.wait_ended()
         self._parts.release(part, EndedBy.AGENT)
 
-    def _switch(
-        self, talk: Talk, asked: Transfer, to: ToAgent, ring: Ring, leg: Leg, rang: float, began: float
-    ) -> None:
+    def _switch(self, talk: Talk, asked: Transfer, ring: Ring, leg: Leg, rang: float, began: float) -> None:
         """The caller is the second agent's from now."""
         first = talk.part
-        self._told(talk, asked, to, TransferResult.COMPLETED, began)
+        self._told(talk, asked, ToAgent(ring.agent), TransferResult.COMPLETED, began)
         self._parts.release(first, EndedBy.AGENT)
         self._parts.connected(talk, _next(first, ring, leg), rang, rang)
         asked.done()

@@ -5,9 +5,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 
-from acd.parts import Talk
+from acd.direct import Ring
+from acd.parts import Part, Talk
 from acd.routing.model import AgentProfile, Queue, Waiting
-from engine.call import Call, Dial
+from engine.call import Call, Dial, Leg
 from kernel.ids import AgentName, OfferId
 
 DISPLAY_MAX = 64
@@ -50,6 +51,7 @@ class Visit:
         "queue",
         "result",
         "ringing",
+        "rivals",
         "settled",
         "talk",
         "tasks",
@@ -62,6 +64,8 @@ class Visit:
         self.waiting = waiting
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ringing: Ringing | None = None
+        self.rivals: list[Ring] = []
+        """Rung for those who want to pick it up."""
         self.talk: Talk | None = None
         self.result: QueueResult | None = None
         self.over = False
@@ -95,6 +99,18 @@ class Visit:
             self.settled.set_result(None)
         else:
             self.settled.set_exception(error)
+
+    def part(self, agent: AgentName, offer: OfferId, leg: Leg) -> Part:
+        """Of the agent who answered."""
+        return Part(
+            call=self.call,
+            agent=agent,
+            offer=offer,
+            leg=leg,
+            queue=self.queue,
+            home=self.queue,
+            record=self.queue.record,
+        )
 
     def waited(self, now: float) -> float:
         """Seconds from entry into the queue."""

@@ -231,6 +231,16 @@ def conference(name: str, site: SITE = HERE) -> None:
     _agent_command(site, name, "conference")
 
 
+@agent.command()
+def pickup(
+    name: str,
+    at: Annotated[str, typer.Argument(help="Number or name of the agent at whom it rings; any of the group.")] = "",
+    site: SITE = HERE,
+) -> None:
+    """Ring the agent's phone for a call that rings at another of his pick-up group. From the phone: *8, *8NUMBER."""
+    _agent_command(site, name, "pickup", to=at)
+
+
 @sip.command()
 def trace(
     site: SITE = HERE,

@@ -7,6 +7,7 @@ from acd.parts import Choice
 from acd.service import AcdService
 from app.control_socket import Handler, Refused
 
+PICK_UP = "pickup"
 TRANSFERS = {"transfer": "the caller is being transferred", "consult": "the phone rings"}
 CHOICES = {
     Choice.COMPLETE: "the caller is handed over",
@@ -17,13 +18,16 @@ CHOICES = {
 
 
 def agent_commands(acd: AcdService) -> Handler:
-    """Fields of a request: agent, command; `to` of a transfer or consult; `reason` and `via` of the others."""
+    """Fields of a request: agent, command; `to` of a transfer or consult, and at whom to pick up; `reason` and `via` of
+    the others."""
 
     async def answer(request: Mapping[str, Any]) -> str:
         agent, command = str(request["agent"]), str(request["command"])
         if command in TRANSFERS:
             refusal = acd.transfer(agent, str(request.get("to", "")), consult=command == "consult")
             return _told(refusal, TRANSFERS[command])
+        if command == PICK_UP:
+            return _told(acd.pick_ups.ring(agent, str(request.get("to", ""))), "the phone rings")
         if command in set(Choice):
             choice = Choice(command)
             return _told(acd.decide(agent, choice), CHOICES[choice])

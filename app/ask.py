@@ -16,7 +16,7 @@ def show_status(site: Path, out: TextIO) -> int:
 
 def agent_command(site: Path, agent: str, command: str, reason: str, out: TextIO, to: str = "") -> int:
     """command: login, logout, ready, not_ready; transfer or consult `to` somebody, complete, return,
-    conference. Exit status as above."""
+    conference; pickup, `to` being at whom it rings. Exit status as above."""
     fields = {"agent": agent, "command": command, "reason": reason, "via": "cli", "to": to}
 
     def done(state: Any) -> None:

@@ -4,6 +4,7 @@ Works on drafts: names of a partly broken file count as known, and only of a fil
 nothing known, so that references into it are not judged.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -279,7 +280,28 @@ def _queues(queues: Draft[sections.Queues], known: Known) -> list[Problem]:
 
 def warnings(drafts: Drafts) -> list[Problem]:
     """What is probably not meant, but may be for now."""
-    return [*_readable_keys(drafts), *_unserved(drafts)]
+    return [*_readable_keys(drafts), *_unserved(drafts), *_lonely(drafts.agents)]
+
+
+def _lonely(agents: Draft[sections.Agents]) -> list[Problem]:
+    """Pick-up groups of one agent: there is nobody whose calls he could take. Mostly a name that is misspelt."""
+    if not agents.model or not agents.good("agents"):
+        return []
+    groups = {
+        name: agent.pickup for name, agent in agents.model.agents.items() if agents.good("agents", name, "pickup")
+    }
+    sizes = Counter(group for mine in groups.values() for group in set(mine))
+    others = sorted(group for group, size in sizes.items() if size > 1)
+    return [
+        agents.source.problem(
+            ("agents", name, "pickup"),
+            f"warning: nobody but '{name}' is in pick-up group '{group}'",
+            did_you_mean(group, others),
+        )
+        for name, mine in groups.items()
+        for group in mine
+        if sizes[group] == 1
+    ]
 
 
 def _readable_keys(drafts: Drafts) -> list[Problem]:

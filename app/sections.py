@@ -325,6 +325,8 @@ class Agent(Model):
     """Only these; all whose skills fit when not given."""
     wrap_up: Annotated[float, Field(ge=0, le=3600)] | None = None
     """In place of the queue's."""
+    pickup: Annotated[list[Name], BeforeValidator(_listed)] = Field(default=[])
+    """Groups in which each may pick up (*8) what rings at another."""
 
     @model_validator(mode="after")
     def _secret(self) -> "Agent":

@@ -48,6 +48,7 @@ def agents(site: Site) -> list[AgentProfile]:
             skills=dict(section.skills),
             queues=None if section.queues is None else frozenset(map(QueueName, section.queues)),
             wrap_up=section.wrap_up,
+            pickup=frozenset(section.pickup),
             not_ready_reasons=dict(site.not_ready_reasons),
         )
         for name, section in site.agents.items()

@@ -169,6 +169,13 @@ class Call(Protocol):
 
     def set_attribute(self, name: str, value: str) -> None: ...
 
+    def beside(self, other: "Call") -> None:
+        """Before the answer: have the audio where the other call has it, so that `give` to that can be."""
+
+    def give(self, to: "Call") -> "Leg | None":
+        """Give the answered leg of a phone's call over to another call, as if that had dialled it: to be bridged there,
+        or hung up. This call is over then, and its task is to return. None: it cannot be, and nothing has changed."""
+
     async def answer(self) -> None:
         """200 OK; returns when the ACK is here. Does nothing when answered already."""
 

@@ -192,9 +192,11 @@ class SipLeg(ResponseHandler):
         """Let what it sends before its answer be heard through its present port. Only a phone's leg does."""
 
     def move(self, call: CallId, leg_id: LegId) -> None:
-        """Go over to another call. The log sees a leg end in the one and another, answered, in the other."""
+        """Go over to another call, as its agent. The log sees a leg end in the one and another, answered, in the
+        other."""
         now = self.line.clock.monotonic()
         self._tell_end(EndedBy.SYSTEM, "transferred")
+        self._peer = EndedBy.AGENT
         self.call, self._id, self.answered_at = call, leg_id, now
         assert self.dialog is not None
         target, sip_call_id = self.dialog.remote_target, self.dialog.call_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import structlog
 
 from engine.bridge import Bridge, connect, join
-from engine.call import BridgeEnd, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
+from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference
 from engine.keypad import Keypad
@@ -80,6 +80,8 @@ class LiveCall(LegListener):
         """The application ends the call."""
         self._ended: tuple[EndedBy, str] | None = None
         self._ended_at = 0.0
+        self._given = False
+        """Our leg is another call's now."""
         leg.listener = self
 
     # --- what IVR and ACD see -------------------------------------------------------------------------------
@@ -115,6 +117,21 @@ class LiveCall(LegListener):
     def set_attribute(self, name: str, value: str) -> None:
         self._attributes[name] = value
         self._ua.emit(AttributeSet(call=self._id, name=name, value=value))
+
+    def beside(self, other: Call) -> None:
+        assert isinstance(other, LiveCall)
+        if not self._leg.stream.present:
+            self._leg.stream.plane = other.leg.plane
+
+    def give(self, to: Call) -> SipLeg | None:
+        assert isinstance(to, LiveCall)
+        if not self._leg.ready or self._ended is not None or to.over or self._leg.plane is not to.leg.plane:
+            return None
+        self._player.silence()
+        self._given = True
+        self.end(EndedBy.SYSTEM, "picked_up", stop=False)
+        to.adopt(self._leg)
+        return self._leg
 
     async def answer(self) -> None:
         if self._leg.ready:
@@ -361,13 +378,17 @@ class LiveCall(LegListener):
         self._task = asyncio.get_running_loop().create_task(self._live(app), name=self._id)
         return self._task
 
-    def end(self, by: EndedBy, reason: str) -> None:
+    @property
+    def over(self) -> bool:
+        return self._ended is not None
+
+    def end(self, by: EndedBy, reason: str, *, stop: bool = True) -> None:
         """The call is over (BYE, CANCEL, media silence, shutdown): stop the application. May be repeated."""
         if self._ended is not None:
             return
         self._ended = (by, reason)
         self._ended_at = self._ua.clock.monotonic()
-        if self._running and self._task is not None:  # a task cancelled before its first step would never run
+        if stop and self._running and self._task is not None:  # a task cancelled before its first step would never run
             self._task.cancel()
 
     # --- LegListener: the caller's leg --------------------------------------------------------------------------
@@ -462,7 +483,7 @@ class LiveCall(LegListener):
             self._hang_up("flow_end")
         except asyncio.CancelledError:
             self._running = False
-            self._leg.hangup("shutdown")
+            self._hang_up("shutdown", ours=False)
         except PlaneError as error:
             log.error("call failed", call=self._id, error=str(error))
             self._fail("media", 503)
@@ -475,13 +496,15 @@ class LiveCall(LegListener):
     def _fail(self, reason: str, sip_status: int) -> None:
         """Our fault: tell the caller's side as well as can be."""
         self._running = False
-        self._leg.reject(sip_status, reason)
-        self._leg.hangup(reason)
+        if not self._given:
+            self._leg.reject(sip_status, reason)
+            self._leg.hangup(reason)
 
-    def _hang_up(self, reason: str) -> None:
-        """The application ends the call."""
-        self._ours = True
-        self._leg.hangup(reason)
+    def _hang_up(self, reason: str, *, ours: bool = True) -> None:
+        """ours: the application ends the call."""
+        self._ours = self._ours or ours
+        if not self._given:
+            self._leg.hangup(reason)
 
     async def _gone(self) -> NoReturn:
         """The call is over: whoever still works for it stops here."""
@@ -529,7 +552,9 @@ class LiveCall(LegListener):
         return CallOutcome.ABANDONED_IVR if by is EndedBy.CALLER else CallOutcome.SELF_SERVED
 
     def _check_quiet(self) -> None:
-        if self._quiet is None or self._quiet.done() or self._recordings or self._leg.stream.present:
+        if self._quiet is None or self._quiet.done() or self._recordings:
+            return
+        if self._leg.stream.present and not self._given:
             return
         if not any(phone.stream.present for phone in self._phones):
             self._quiet.set_result(None)

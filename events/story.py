@@ -185,7 +185,7 @@ _LINES: Final[Mapping[str, tuple[str, _What]]] = MappingProxyType(
         "PositionAnnounced": ("caller", _announced),
         "CallOffered": ("{agent}", "is offered the call, for {ring_for:.0f} s, after {waited:.1f} s"),
         "OfferMissed": ("{agent}", "does not take it: {result}, rang {rang:.1f} s"),
-        "OfferWithdrawn": ("{agent}", "is no longer rung, after {rang:.1f} s: the caller is gone"),
+        "OfferWithdrawn": ("{agent}", "is no longer rung, after {rang:.1f} s: {why}"),
         "CallConnected": ("{agent}", "takes the call; the caller waited {waited:.1f} s, {rang:.1f} s of ringing in it"),
         "CallAbandoned": ("caller", "gives up in {queue} after {waited:.1f} s, at position {position}"),
         "CallFlowedOut": ("caller", "leaves {queue} after {waited:.1f} s: {why}"),

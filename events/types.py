@@ -65,6 +65,18 @@ class OfferResult(StrEnum):
     FAILED = "failed"
 
 
+class Withdrawal(StrEnum):
+    """Why an agent's phone is no longer rung."""
+
+    CALLER_GONE = "caller_gone"
+    PICKED_UP = "picked_up"
+    """Another agent took the call from his own phone."""
+    TAKEN_BACK = "taken_back"
+    """By the agent who wanted to transfer it."""
+    ANSWERED = "answered"
+    """Where it rang first; this agent wanted to pick it up."""
+
+
 class QueueExit(StrEnum):
     """Outcomes of a stay in a queue other than answered and abandoned."""
 
@@ -484,13 +496,14 @@ class OfferMissed(Event, frozen=True):
 
 
 class OfferWithdrawn(Event, frozen=True):
-    """The caller was gone while the agent's phone rang."""
+    """The agent's phone rang, and rings no more through no doing of his: the agent is what he was before."""
 
     call: CallId
     queue: QueueName
     agent: AgentName
     offer: OfferId
     rang: float
+    why: Withdrawal = Withdrawal.CALLER_GONE
 
 
 class CallConnected(Event, frozen=True):

@@ -100,6 +100,11 @@ class ScriptedCaller:
 
     # --- engine.call.Call ---
 
+    def beside(self, other: Call) -> None: ...
+
+    def give(self, to: Call) -> Leg | None:
+        return None
+
     def set_attribute(self, name: str, value: str) -> None:
         self.attributes[name] = value
         if self._emit:

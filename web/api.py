@@ -1,5 +1,6 @@
 """The routes under /api. Reading needs what security.may_see asks for, changing what may_change does."""
 
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -41,6 +42,11 @@ class AgentChange(BaseModel):
 class HandOver(BaseModel):
     to: str = Field(min_length=1, max_length=64)
     """An agent's number or name, a queue's name, or a number of the site."""
+
+
+class PickUp(BaseModel):
+    at: str = Field(default="", max_length=64)
+    """An agent's number or name; "": whatever rings longest."""
 
 
 class Choice(StrEnum):
@@ -91,8 +97,6 @@ async def story(history: History, call_id: str) -> list[CallEvent]:
 
 
 def changing(control: Control) -> APIRouter:
-    router = APIRouter()
-
     async def ask(name: str, command: str, **fields: str) -> dict[str, Any]:
         """409 with the reason when it is refused."""
         try:
@@ -102,22 +106,37 @@ def changing(control: Control) -> APIRouter:
         except ControlAway as away:
             raise HTTPException(503, "the control process does not answer") from away
 
+    router = APIRouter()
+
     @router.post("/agents/{name}/state")
     async def post_agent_state(name: str, wanted: AgentChange) -> dict[str, Any]:
         """Log an agent in or out, make it ready or not ready."""
         return await ask(name, wanted.command.value, reason=wanted.reason)
 
-    @router.post("/agents/{name}/transfer")
+    router.include_router(callers(ask))
+    return router
+
+
+def callers(ask: Callable[..., Awaitable[dict[str, Any]]]) -> APIRouter:
+    """What an agent does with callers. ask(agent, command, to)."""
+    router = APIRouter(prefix="/agents/{name}")
+
+    @router.post("/transfer")
     async def post_transfer(name: str, wanted: HandOver) -> dict[str, Any]:
         """Pass the agent's caller on, at once."""
         return await ask(name, "transfer", to=wanted.to)
 
-    @router.post("/agents/{name}/consult")
+    @router.post("/consult")
     async def post_consult(name: str, wanted: HandOver) -> dict[str, Any]:
         """Ring a colleague for the agent, while the caller hears music."""
         return await ask(name, "consult", to=wanted.to)
 
-    @router.post("/agents/{name}/{choice}")
+    @router.post("/pickup")
+    async def post_pick_up(name: str, wanted: PickUp | None = None) -> dict[str, Any]:
+        """Ring the agent's phone for a call that rings at another of his pick-up group."""
+        return await ask(name, "pickup", to=wanted.at if wanted else "")
+
+    @router.post("/{choice}")
     async def post_choice(name: str, choice: Choice) -> dict[str, Any]:
         """Of an agent who consults: hand the caller over (complete), take him back (return), or talk all three."""
         return await ask(name, choice.value)

@@ -89,6 +89,8 @@ class AgentProfile:
     """None: every queue whose skills the agent has."""
     wrap_up: float | None = None
     """None: as the queue says."""
+    pickup: frozenset[str] = frozenset()
+    """Groups; a call that rings at one of a group may be picked up by the others of it."""
     not_ready_reasons: Mapping[str, str] = field(default_factory=dict)
     """Key -> reason, for feature code *14: `*141`. When not empty, no other reasons are taken."""
 

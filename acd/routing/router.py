@@ -159,7 +159,7 @@ class Router:
         agent = place.agent
         if isinstance(event, CallLeaves):
             self._forget(place, now)
-        elif agent is not None and isinstance(event, Answered):
+        elif isinstance(event, Answered):  # by the agent who was asked, or by one who picked it up
             queue, working = place.queue.name, self._working(place)
             self._forget(place, now)
             self._estimates[queue].answered(working, self.depth(queue) > 0, now)

@@ -19,9 +19,16 @@ def four_agents(config: dict[str, Any]) -> None:
     """An agent named after each make of phone, all with the same skills; short wrap-up, so that tests follow on."""
     skills = {"billing": 5, "zh": 10, "en": 10}
     config["agents"]["agents"] = {
-        kind: {"display": f"Agent {kind}", "user": str(8001 + n), "password": f"secret-{kind}", "skills": skills}
+        kind: {
+            "display": f"Agent {kind}",
+            "user": str(8001 + n),
+            "password": f"secret-{kind}",
+            "skills": skills,
+        }
         for n, kind in enumerate(KINDS)
     }
+    for one in config["agents"]["agents"].values():
+        one["pickup"] = "desk"
     for queue in config["queues"]["queues"].values():
         queue |= {"wrap_up": WRAP_UP, "ring_for": 10, "announce": {"first": 30, "every": 0}}
 

@@ -10,7 +10,7 @@ from typing import Any
 from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService, Announcer
 from acd.visit import QueueResult
-from engine.call import BridgeEnd, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
 from events.types import EndedBy, Event, TransferKind
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, LegId, QueueName
@@ -94,6 +94,8 @@ class FakeCall:
         self.taken = False
         self.codes: Callable[[str], None] = lambda key: None
         """Takes keys of the agent's phone."""
+        self.acknowledged_in = 0.0
+        """Seconds that an answer takes."""
         self.conferring: list[Leg] = []
         self._referred: asyncio.Future[FakeTransfer | None] | None = None
 
@@ -127,10 +129,20 @@ class FakeCall:
     def last_bridge(self) -> BridgeEnd | None:
         return self.bridge_ended
 
+    def beside(self, other: Call) -> None: ...
+
+    def give(self, to: Call) -> FakeLeg | None:
+        """The leg of the phone that made this call; to hang up on its own when that phone does."""
+        self._note(f"given to {to.id}")
+        leg = FakeLeg(f"{to.id}-given")
+        self._phones[self.caller].legs.append(leg)
+        return leg
+
     def set_attribute(self, name: str, value: str) -> None:
         self._attributes[name] = value
 
-    async def answer(self) -> None: ...
+    async def answer(self) -> None:
+        await asyncio.sleep(self.acknowledged_in)
 
     async def reject(self, sip_status: int, reason: str) -> None:
         self._note(f"reject {sip_status}")
@@ -345,8 +357,8 @@ def brief(event: Event) -> str:
     return " ".join(words)
 
 
-def agent(name: str, aor: str = "", **skills: int) -> AgentProfile:
-    return AgentProfile(name=AgentName(name), aor=aor or f"phone-{name}", skills=skills)
+def agent(name: str, aor: str = "", pickup: Sequence[str] = (), **skills: int) -> AgentProfile:
+    return AgentProfile(name=AgentName(name), aor=aor or f"phone-{name}", skills=skills, pickup=frozenset(pickup))
 
 
 def queue(name: str = "q", **how: object) -> Queue:

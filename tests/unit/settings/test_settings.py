@@ -250,6 +250,21 @@ def test_a_queue_that_no_agent_could_serve_is_a_warning(site: Path) -> None:
     assert out.getvalue().startswith(f"{warning}\nCallwright demo hotline: ")
 
 
+def test_a_pick_up_group_of_one_is_a_warning(site: Path) -> None:
+    """A mistyped group would let nobody pick up anything, and nobody would know why."""
+    agents = site / "config/agents.yaml"
+    change(agents, "    password: demo-8001", "    password: demo-8001\n    pickup: [office, night]")
+    change(agents, "    password: demo-8002", "    password: demo-8002\n    pickup: office")
+    change(agents, "    password: demo-8003", "    password: demo-8003\n    pickup: ofice")
+    assert [str(found) for found in load(site).warnings] == [
+        "config/agents.yaml:13:13: warning: nobody but 'li.na' is in pick-up group 'night'\n  hint: known: office",
+        "config/agents.yaml:25:13: warning: nobody but 'mary.jones' is in pick-up group 'ofice'\n"
+        "  hint: did you mean 'office'?",
+    ]
+    change(agents, "pickup: ofice", 'pickup: ["of ice"]')
+    assert [found.split(":", 1)[0] for found in problems(site)] == ["config/agents.yaml"]
+
+
 def test_srtp_keys_that_anybody_can_read_are_warned_of(site: Path) -> None:
     """RFC 4568 §7: the keys are as secret as the SIP that carries them."""
     change(site / "config/callwright.yaml", "  rtp_timeout: 30", "  srtp: optional\n  rtp_timeout: 30")

@@ -264,6 +264,8 @@ def test_what_control_says_becomes_a_status(feed: Feed, answer: Any, status: int
         ("complete", None, {"command": "complete"}),
         ("return", None, {"command": "return"}),
         ("conference", None, {"command": "conference"}),
+        ("pickup", None, {"command": "pickup", "to": ""}),
+        ("pickup", {"at": "8002"}, {"command": "pickup", "to": "8002"}),
         ("transfer", {}, None),
         ("transfer", {"to": ""}, None),
         ("barge", None, None),
