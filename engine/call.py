@@ -170,7 +170,7 @@ class Call(Protocol):
     def set_attribute(self, name: str, value: str) -> None: ...
 
     def beside(self, other: "Call") -> None:
-        """Before the answer: have the audio where the other call has it, so that `give` to that can be."""
+        """Before the answer: have the audio where the other call has it, so that it need not move after `give`."""
 
     def give(self, to: "Call") -> "Leg | None":
         """Give the answered leg of a phone's call over to another call, as if that had dialled it: to be bridged there,

@@ -125,7 +125,7 @@ class LiveCall(LegListener):
 
     def give(self, to: Call) -> SipLeg | None:
         assert isinstance(to, LiveCall)
-        if not self._leg.ready or self._ended is not None or to.over or self._leg.plane is not to.leg.plane:
+        if not self._leg.ready or self._ended is not None or to.over:
             return None
         self._player.silence()
         self._given = True

@@ -86,7 +86,7 @@ def test_the_leg_is_the_other_calls_agent(who: str) -> None:
 
 
 def test_it_goes_where_the_other_calls_audio_is() -> None:
-    """Another media process had been chosen for the phone's call; what is answered there cannot be given."""
+    """Another media process had been chosen for the phone's call: nothing need move."""
 
     async def story() -> None:
         pick = Pick()
