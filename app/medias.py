@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -69,9 +70,14 @@ class Medias:
             try:
                 await gone.wait()
             finally:
-                del self._planes[name]
-                if not gone.is_set():
+                if self._planes.pop(name, None) is not None:
                     await plane.aclose()
+
+    def _gone(self, name: str, gone: asyncio.Event) -> None:
+        """Told before whoever waits for an answer of it hears that none will come: he can be sent elsewhere at once."""
+        gone.set()
+        plane = self._planes.pop(name, None)
+        if plane is not None:
             log.error("media process lost", media=name)
             self._lost(plane)
 
@@ -86,7 +92,7 @@ class Medias:
 
         said = ""
         while True:
-            plane = await self._reach(name, path, event, gone.set)
+            plane = await self._reach(name, path, event, partial(self._gone, name, gone))
             try:
                 plane.reset()  # ports of calls that an earlier control process took with it
                 await plane.load(self._clips)

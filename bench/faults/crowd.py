@@ -203,14 +203,16 @@ class Crowd:
             await self._hotline.agent(member.agent, "consult", to=colleague[0])
 
     async def _until(self, member: Member, until: float) -> None:
+        where = "no call"
         while True:
             for call in (await self.status())["calls"]:
                 if call["caller"] == member.caller:
                     member.call = call["id"]
+                    where = f"{call['state']} {call['node']} agent {call['agent']}"
                     if _arrived(member.kind, call) and (member.kind in UNAIDED or member.agent):
                         return
             if time.monotonic() > until:
-                raise CannotBegin(f"{member.kind} {member.caller} did not come into its state")
+                raise CannotBegin(f"{member.kind} {member.caller} did not come into its state: {where}")
             await asyncio.sleep(0.1)
 
     async def status(self) -> dict[str, Any]:

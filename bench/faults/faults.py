@@ -40,6 +40,8 @@ class Scene:
     crowd: Crowd
     chance: Random
     postgres: PostgresServer | None = None
+    victim: str = ""
+    """The media process that was killed."""
     known: set[str] = field(default_factory=set)
     """What earlier rounds found wrong with the journal, which stays in it."""
 
@@ -70,6 +72,11 @@ def _kill(what: str) -> Callable[[Scene], Awaitable[None]]:
         scene.hotline.kill(what)
 
     return strike
+
+
+async def _kill_media(scene: Scene) -> None:
+    scene.victim = scene.chance.choice(sorted(scene.hotline.pids("media")))
+    scene.hotline.kill(scene.victim)
 
 
 async def _kill_supervisor(scene: Scene) -> None:
@@ -168,7 +175,7 @@ async def _kill_tables_and_web(scene: Scene) -> None:
 
 FAULTS: Sequence[Fault] = (
     Fault("control", "kill -9 control", _kill("control")),
-    Fault("media", "kill -9 one of two media processes", _kill("media0"), calls="other_media"),
+    Fault("media", "kill -9 one of two media processes", _kill_media, calls="other_media"),
     Fault("ledger", "kill -9 ledger", _kill("ledger")),
     Fault("web", "kill -9 web", _kill("web")),
     Fault("supervisor", "kill -9 supervisor; started again", _kill_supervisor, within=5.0),

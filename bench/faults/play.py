@@ -135,9 +135,9 @@ def survivors(played: Played) -> list[Member]:
 
 
 def _on_other(played: Played, port: int) -> bool:
-    """Not on the media process that dies: media0 has the lower half of the ports."""
+    """Not on the media process that died: media0 has the lower half of the ports."""
     first, last = played.hotline.media_ports
-    return port > (first + last) // 2
+    return (port > (first + last) // 2) == (played.scene.victim == "media0")
 
 
 def _audio(played: Played, captured: Capture) -> None:

@@ -74,6 +74,8 @@ def test_a_lost_one_is_told_of_and_replaced(monkeypatch: pytest.MonkeyPatch) -> 
         )
         await found.start()
         made[0].lost()
+        assert lost == [made[0]]  # in the same turn: who waits for a port there is sent elsewhere
+        assert found.choose() is None
         await asyncio.sleep(0.1)
         assert lost == [made[0]]
         assert [found.choose()] == made[1:]
