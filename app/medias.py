@@ -132,6 +132,7 @@ class Medias:
                 packets_sent=health.packets_sent,
                 packets_dropped=health.packets_dropped,
                 strangers=health.strangers,
+                stun=health.stun,
                 recording_overruns=health.recording_overruns,
                 event_overruns=health.event_overruns,
                 late_ms_max=health.late_ms_max,

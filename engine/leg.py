@@ -125,6 +125,13 @@ class SipLeg(ResponseHandler):
         return self._id
 
     @property
+    def kind(self) -> str:
+        """Who is at its far end: caller | phone (one of ours, that we rang) | telephone (through a trunk)."""
+        if self._peer is EndedBy.CALLER:
+            return "caller"
+        return "phone" if self.phone else "telephone"
+
+    @property
     def plane(self) -> Plane:
         return self.stream.plane
 
@@ -513,6 +520,8 @@ class SipLeg(ResponseHandler):
                     jitter_ms=round(stats.jitter_ms, 2),
                     jitter_max_ms=round(stats.jitter_max_ms, 2),
                     strangers=stats.strangers,
+                    stun=stats.stun,
+                    kind=self.kind,
                     remote_lost=stats.remote_lost,
                     srtp=str(self.stream.remote.srtp.suite) if self.stream.remote.srtp else "",
                     unauthenticated=stats.unauthenticated,

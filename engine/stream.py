@@ -265,6 +265,7 @@ def _sum(before: PortStats, now: PortStats) -> PortStats:
         jitter_ms=measured.jitter_ms,
         jitter_max_ms=max(before.jitter_max_ms, now.jitter_max_ms),
         strangers=before.strangers + now.strangers,
+        stun=before.stun + now.stun,
         remote_lost=measured.remote_lost,
         unauthenticated=before.unauthenticated + now.unauthenticated,
         remote_jitter_ms=measured.remote_jitter_ms,

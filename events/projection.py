@@ -119,10 +119,17 @@ def _leg_ended(_: Open, b: Values, _seq: int, at: float) -> list[Write]:
 
 
 _MEDIA = ("packets_received", "packets_sent", "packets_lost", "jitter_ms", "jitter_max_ms", "strangers", "remote_lost")
+_QUALITY = ("kind", "srtp", "unauthenticated", "stun")
 
 
 def _leg_media(_: Open, b: Values, _seq: int, _at: float) -> list[Write]:
-    return [Write("legs", b["leg"], _take(b, "call", *_MEDIA))]
+    """What nobody measured is NULL: an average must not take it for a number."""
+    lost = max(0, b["packets_lost"])
+    expected = b["packets_received"] + lost
+    measured = {name: b[name] if b[name] >= 0 else None for name in ("remote_jitter_ms", "round_trip_ms")}
+    rated = {name: b[name] or None for name in ("mos", "remote_mos")}
+    loss = lost / expected if expected else None
+    return [Write("legs", b["leg"], _take(b, "call", *_MEDIA, *_QUALITY, loss=loss, **measured, **rated))]
 
 
 def _recording_started(_: Open, b: Values, _seq: int, at: float) -> list[Write]:

@@ -96,6 +96,15 @@ legs = Table(
     Column("jitter_max_ms", Double),
     Column("strangers", BigInteger),
     Column("remote_lost", BigInteger),
+    Column("kind", Text, doc="caller, phone, telephone (through a trunk)"),
+    Column("loss", Double, doc="share of the peer's packets that never came; NULL: none was due"),
+    Column("mos", Double, doc="what we heard, by the E-model; NULL: nothing"),
+    Column("remote_mos", Double, doc="what the peer heard of us, by its last report; NULL: it sent none"),
+    Column("remote_jitter_ms", Double, doc="likewise"),
+    Column("round_trip_ms", Double, doc="NULL: not measured"),
+    Column("srtp", Text, doc="suite; empty: plain RTP"),
+    Column("unauthenticated", BigInteger),
+    Column("stun", BigInteger),
 )
 
 queue_visits = Table(

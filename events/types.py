@@ -329,6 +329,10 @@ class LegMediaReported(Event, frozen=True):
     """What we heard, by the E-model (engine/rtp/emodel.py): 1 … 4.5; 0 when nothing was heard."""
     remote_mos: float = 0.0
     """What the peer heard of us, by its last report; 0 when it sent none."""
+    kind: str = ""
+    """Who is at the far end: caller | phone (one of ours, that we rang) | telephone (through a trunk)."""
+    stun: int = 0
+    """STUN messages (RFC 5389) that came to its ports: neither audio nor strangers. They are not answered."""
 
 
 class LegMediaMoved(Event, frozen=True):
@@ -693,6 +697,8 @@ class MediaReported(Event, frozen=True):
     cpu_seconds: float
     recording_refused: float = 0.0
     """Seconds of recordings that the disk did not take."""
+    stun: int = 0
+    """STUN messages (RFC 5389) that came to RTP and RTCP ports."""
 
 
 class ControlReported(Event, frozen=True):

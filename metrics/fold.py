@@ -25,12 +25,16 @@ MEDIA_COUNTERS = (
     (n.MEDIA_PACKETS, ("sent",), "packets_sent"),
     (n.MEDIA_DROPPED, (), "packets_dropped"),
     (n.MEDIA_STRANGERS, (), "strangers"),
+    (n.MEDIA_STUN, (), "stun"),
     (n.MEDIA_OVERRUNS, ("recording",), "recording_overruns"),
     (n.MEDIA_OVERRUNS, ("event",), "event_overruns"),
     (n.MEDIA_CPU, (), "cpu_seconds"),
     (n.RECORDING_REFUSED, (), "recording_refused"),
 )
 MEDIA_PORT_STATES = ("ports", "bridged", "recording", "playing")
+
+
+LEGS = frozenset({"caller", "phone", "telephone"})
 
 
 def _known(value: str, known: frozenset[str]) -> str:
@@ -158,10 +162,11 @@ class Fold:
         if expected := event.packets_received + lost:
             self.tally.observe(n.RTP_LOSS, codec, value=lost / expected)
             self.tally.observe(n.RTP_JITTER, codec, value=event.jitter_max_ms / 1000)
+        leg = _known(event.kind, LEGS)
         if event.mos:
-            self.tally.observe(n.CALL_MOS, "us", value=event.mos)
+            self.tally.observe(n.CALL_MOS, "us", leg, value=event.mos)
         if event.remote_mos:
-            self.tally.observe(n.CALL_MOS, "peer", value=event.remote_mos)
+            self.tally.observe(n.CALL_MOS, "peer", leg, value=event.remote_mos)
         if event.round_trip_ms >= 0:
             self.tally.observe(n.ROUND_TRIP, value=event.round_trip_ms / 1000)
 

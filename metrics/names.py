@@ -164,7 +164,7 @@ CALL_MOS = Metric(
     "callwright_call_mos",
     _H,
     "How a leg sounded, by the E-model (ITU-T G.107): 1 to 4.5; heard by us, or by the peer as it reported.",
-    ("heard_by",),
+    ("heard_by", "leg"),
     MOS_BUCKETS,
 )
 ROUND_TRIP = Metric(
@@ -184,6 +184,7 @@ MEDIA_DROPPED = Metric(
 MEDIA_STRANGERS = Metric(
     "callwright_media_stranger_packets_total", _C, "Packets from an address or source not ours.", ("media",)
 )
+MEDIA_STUN = Metric("callwright_media_stun_packets_total", _C, "STUN messages at RTP ports (RFC 5389).", ("media",))
 MEDIA_PORTS = Metric("callwright_media_ports", _G, "Open media ports, by what they do.", ("media", "state"))
 MEDIA_OVERRUNS = Metric(
     "callwright_media_overruns_total", _C, "Full rings: recording or event lost.", ("media", "ring")

@@ -81,6 +81,8 @@ class PortStats(msgspec.Struct, frozen=True, kw_only=True):
     jitter_ms: float = 0.0
     jitter_max_ms: float = 0.0
     strangers: int = 0
+    stun: int = 0
+    """STUN messages (RFC 5389): of a peer that tries ICE, or keeps its NAT open. They get no answer."""
     remote_lost: int = -1
     unauthenticated: int = 0
     """SRTP and SRTCP packets of no authentic tag, and authentic ones that had come before (RFC 3711 §3.3)."""
@@ -147,6 +149,7 @@ class Health(MediaEvent, frozen=True):
     late_ms_max: float
     cpu_seconds: float
     recording_refused: float = 0.0
+    stun: int = 0
 
 
 class PlaneError(Exception):

@@ -213,6 +213,7 @@ class ReferenceCore:
             "packets_sent": sum(one["packets_sent"] for one in stats),
             "packets_dropped": self._dropped + sum(leg.dropped for leg in legs),
             "strangers": sum(one["strangers"] for one in stats),
+            "stun": sum(one["stun"] for one in stats),
             "recording_overruns": 0,
             "recording_refused": self._refused / wav.RATE,
             "event_overruns": 0,

@@ -9,7 +9,7 @@ from engine.media.core import Far, Told
 from engine.media.reference_mix import Ear
 from engine.media.reference_recording import Recording
 from engine.media.reference_sender import Sender
-from engine.media.reference_srtp import Lock, is_rtp
+from engine.media.reference_srtp import Lock, is_rtp, is_stun
 from engine.rtp import dtmf, packet, rtcp
 from engine.rtp.jitter import Reception
 
@@ -60,7 +60,7 @@ class Leg:
         self._next: tuple[int, int] | None = None
         self._reception = Reception(0)
         self._presses = dtmf.Presses()
-        self._lost_before = self._received = self._strangers = self._jitter_max = 0
+        self._lost_before = self._received = self._strangers = self._stun = self._jitter_max = 0
         self._timed_out = False
         self._last_sr: tuple[int, int] | None = None
         self._remote_lost = -1
@@ -129,7 +129,9 @@ class Leg:
                 (self._rtcp if index else self._rtp)(data, origin[:2], now)
 
     def _rtp(self, data: bytes, origin: Address, now: int) -> None:
-        if self._lock.keyed and packet.HEADER_SIZE <= len(data) <= MAX_DATAGRAM:
+        if is_stun(data):
+            self._stun += 1
+        elif self._lock.keyed and packet.HEADER_SIZE <= len(data) <= MAX_DATAGRAM:
             self._srtp(data, origin, now)
         else:
             self._plain_rtp(data, origin, now)
@@ -255,7 +257,9 @@ class Leg:
     # --- RTCP ---
 
     def _rtcp(self, data: bytes, origin: Address, now: int) -> None:
-        if self.far is None or self._report_to is None or origin[0] != self._report_to[0]:
+        if is_stun(data):
+            self._stun += 1
+        elif self.far is None or self._report_to is None or origin[0] != self._report_to[0]:
             self._strangers += 1
         else:
             self._reported_by_peer(data, origin, now)
@@ -333,6 +337,7 @@ class Leg:
             "jitter_ms": (seen.jitter >> 4) / 8,
             "jitter_max_ms": (max(self._jitter_max, seen.jitter_max) >> 4) / 8,
             "strangers": self._strangers,
+            "stun": self._stun,
             "remote_lost": self._remote_lost,
             "unauthenticated": self._lock.unauthenticated,
             "remote_jitter_ms": self._remote_jitter,

@@ -58,6 +58,13 @@ class Lock:
         return plain
 
 
+def is_stun(data: bytes) -> bool:
+    """RFC 5389 §6, told from RTP by RFC 7983 §7: leading bits, magic cookie, length."""
+    if len(data) < 20 or data[0] > 3 or data[4:8] != b"\x21\x12\xa4\x42":
+        return False
+    return int.from_bytes(data[2:4], "big") + 20 == len(data)
+
+
 def is_rtp(data: bytes) -> bool:
     """Has it an RTP header? Padding is yet to be deciphered."""
     try:

@@ -145,6 +145,17 @@ cdef inline bint is_rtcp(uint8_t *packet) noexcept nogil:
     return 192 <= packet[1] <= 223
 
 
+cdef bint was_stun(Media *m, Leg *leg, uint8_t *packet, long size) noexcept nogil:
+    """RFC 5389 §6, RFC 7983 §7: a peer that tries ICE asks whether we are there. Counted; it is not RTP of a stranger, no
+    sign of life, and gets no answer."""
+    if (size < STUN_HEAD or size > BUFFER or packet[0] > 3 or get32(packet + 4) != STUN_COOKIE
+            or get16(packet + 2) + STUN_HEAD != size):
+        return False
+    leg.stun += 1
+    m.stun += 1
+    return True
+
+
 cdef bint expected(Media *m, Leg *leg, Address *origin) noexcept nogil:
     """Is SRTP from there worth deciphering? As `admit` will decide, which sees only authentic packets."""
     if same_address(origin, &leg.far.rtp) or (leg.latching and m.now_ms - leg.connected_ms <= LATCH_MS):
@@ -196,7 +207,7 @@ cdef void on_rtp(Media *m, Leg *leg) noexcept nogil:
     cdef long got = cw_receive(leg.rtp_fd, packet, BUFFER, origin.raw, &origin.size)
     cdef int start, end, codec
     cdef uint32_t kind, sequence, timestamp, ssrc
-    if got < 0:
+    if got < 0 or was_stun(m, leg, packet, got):
         return
     if leg.connected and leg.far.inbound != NULL and HEAD <= got <= BUFFER and not opened(m, leg, packet, &got, &origin):
         return

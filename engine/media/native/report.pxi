@@ -63,7 +63,7 @@ cdef void on_report(Media *m, Leg *leg, uint8_t *packet, uint32_t size, Address 
 cdef void on_rtcp(Media *m, Leg *leg) noexcept nogil:
     cdef Address origin
     cdef long got = cw_receive(leg.rtcp_fd, m.buffer, BUFFER, origin.raw, &origin.size)
-    if got < 0:
+    if got < 0 or was_stun(m, leg, m.buffer, got):
         return
     if not leg.connected or not same_host(&origin, &leg.far.rtcp):
         leg.strangers += 1

@@ -115,6 +115,8 @@ cdef enum:
     MISORDER = 100           # RFC 3550 A.1; as engine.rtp.jitter
     DROPOUT = 3000
     HEAD = 12                # RTP header
+    STUN_HEAD = 20           # RFC 5389 §6
+    STUN_COOKIE = 0x2112A442
     RING = 16384             # samples a channel of a recording: 2 s
     LONGEST_RECORDING = 0x3FFFFFE0  # frames: what a WAV header can say
     HOLD_BACK = 4000         # samples: how late a packet may be and still find its place in a recording
@@ -239,7 +241,7 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     uint16_t highest, bad, has_bad
     uint32_t cycles, base, received, previous_expected, previous_received
     int64_t lost_before      # by sources before this SSRC
-    uint32_t packets_received, strangers, dropped, unauthenticated
+    uint32_t packets_received, strangers, dropped, unauthenticated, stun
     uint32_t sources[SOURCES]  # SSRCs that far.inbound knows
     uint32_t source_count
     uint8_t has_transit
@@ -348,7 +350,7 @@ cdef struct Media:
     uint8_t ticking
     uint8_t stepped          # time is given, not read
     int64_t now, now_ms, tick, wall_offset
-    uint64_t packets_received, packets_sent, packets_dropped, strangers, recording_overruns, event_overruns
+    uint64_t packets_received, packets_sent, packets_dropped, strangers, stun, recording_overruns, event_overruns
     uint64_t recording_refused  # samples that the disk did not take; writer
     int64_t late
     uint32_t stop

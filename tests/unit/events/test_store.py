@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
@@ -15,10 +17,20 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text
 
 from events.codec import Unknown, clean
-from events.projection import MAX_TEXT
+from events.migrations.upgrade import alembic_config
+from events.projection import MAX_TEXT, Projection
 from events.store import Moved, Projector, database_url, open_engine
 from events.tables import PROJECTED, checkpoint, metadata
-from events.types import AgentState, CallArrived, CallReleased, ControlStarted, ControlStopped, Event, Recorded
+from events.types import (
+    AgentState,
+    CallArrived,
+    CallReleased,
+    ControlStarted,
+    ControlStopped,
+    Event,
+    LegMediaReported,
+    Recorded,
+)
 from kernel.ids import CallId
 from tests.support.histories import any_events, hotline
 from tests.support.postgres import PostgresServer
@@ -308,6 +320,51 @@ def test_migrations_lead_to_the_tables(url: str) -> None:
         return found
 
     assert asyncio.run(main()) == []
+
+
+def test_legs_of_before_get_what_their_events_say(url: str) -> None:
+    """An old database, brought here, is what a rebuild makes of its journal: also of events without today's fields."""
+    counts: dict[str, Any] = {
+        "codec": "PCMA",
+        "packets_sent": 9,
+        "jitter_ms": 1.0,
+        "jitter_max_ms": 2.0,
+        "strangers": 0,
+    }
+    told: list[dict[str, Any]] = [
+        {"leg": "c-1", "packets_received": 90, "packets_lost": 10, "remote_lost": -1, "mos": 4.1, "kind": "caller"},
+        {"leg": "c-2", "packets_received": 0, "packets_lost": 0, "remote_lost": 3, "remote_mos": 3.9, "srtp": "S",
+         "remote_jitter_ms": 5.0, "round_trip_ms": 12.5, "stun": 2, "unauthenticated": 1},
+    ]  # fmt: skip
+    records = numbered([LegMediaReported(call=CallId("c"), **{**counts, **one}) for one in told])
+
+    async def old_and_new() -> None:
+        engine = open_engine(url, pooled=False)
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda it: command.upgrade(alembic_config(it), "0002"))
+            for record, one in zip(records, told, strict=True):
+                body = json.dumps({"call": "c", **counts, **one})
+                values = {"seq": record.seq, "at": record.at, "body": body, "leg": one["leg"]}
+                kind = ":body" if engine.dialect.name == "sqlite" else "CAST(:body AS jsonb)"
+                for statement in (
+                    f"INSERT INTO events (seq, at, type, body) VALUES (:seq, :at, 'LegMediaReported', {kind})",
+                    "INSERT INTO legs (leg, call) VALUES (:leg, 'c')",
+                ):
+                    await connection.execute(text(statement), values)
+        await engine.dispose()
+        projector = Projector(open_engine(url, pooled=False))
+        await projector.open()
+        await projector.engine.dispose()
+
+    asyncio.run(old_and_new())
+    names = ("leg", "kind", "loss", "mos", "remote_mos", "remote_jitter_ms", "round_trip_ms", "srtp", "stun")
+    upgraded = [[row[name] for name in names] for row in asyncio.run(dump(url))["legs"]]
+    assert upgraded == [
+        ["c-1", "caller", 0.1, 4.1, None, None, None, "", 0],
+        ["c-2", "", None, None, 3.9, 5.0, 12.5, "S", 2],
+    ]
+    made = [write.values for record in records for write in Projection().step(record) if write.table == "legs"]
+    assert [[row[name] for name in names[1:]] for row in made] == [row[1:] for row in upgraded]
 
 
 @pytest.mark.parametrize("wrong", ["", "calls.db", "mysql://x/y", "sqlite"])

@@ -33,7 +33,7 @@ actions = st.lists(
             + ["wait", "wait", "skip", "repeat", "back", "jump", "ssrc", "alaw", "key", "key end", "noise"]
             + ["bridge", "bridge", "unbridge", "play", "play two", "loop", "stop", "press", "record", "end recording"]
             + ["hold", "resume", "recodec", "long ptime", "report", "move"]
-            + ["rekey", "tamper", "replay", "mix", "mix", "mix"]
+            + ["rekey", "tamper", "replay", "stun", "mix", "mix", "mix"]
         ),
         leg=st.integers(0, LEGS - 1),
         other=st.integers(0, LEGS - 1),
@@ -71,6 +71,9 @@ def send(rig: Rig, phone: Phone, do: Do) -> bool:  # noqa: C901, PLR0912 - a lin
             phone.raw(bytes([0x80 | do.number * 9 & 0x3F, do.number * 20]) + payload[: do.number * 3])
         case "tamper":
             phone.naked(bytes([0x80, 0, 0, do.number]) + payload[: do.number * 16])
+        case "stun":  # of the right length in every other case
+            length = bytes([0, do.number * 4 if do.leg % 2 else do.number * 16])
+            phone.naked(bytes([0, 1]) + length + b"\x21\x12\xa4\x42" + payload[: 12 + do.number * 4])
         case "replay":
             sent = phone.raw(encode(Packet(0, phone.sequence, phone.timestamp, phone.ssrc, payload)))
             phone.skip()

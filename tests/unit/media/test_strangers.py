@@ -1,12 +1,13 @@
 """Who may send to a port: latching, SSRC, malformed packets. Nobody else is ever answered."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.media.plane import Direction, Dtmf, PortClosed, PortStats
+from engine.media.plane import Direction, Dtmf, PortClosed, PortStats, RtpTimeout, SrtpSuite
 from engine.rtp.packet import Packet, encode
-from tests.unit.media.rig import Phone, Rig
+from tests.unit.media.rig import Phone, Rig, keys
 
 WORDS = bytes(range(160))
 
@@ -191,3 +192,47 @@ def test_oversized_datagram_is_dropped(rig: Rig) -> None:
     phone.send(bytes(4000))
     rig.talk(1, a=(phone, WORDS))
     assert [len(one.payload) for one in other.received()] == [160]
+
+
+COOKIE = bytes.fromhex("2112a442")
+BINDING = b"\x00\x01\x00\x08" + COOKIE + bytes(range(12)) + b"\x80\x22\x00\x04test"
+"""A binding request with a SOFTWARE attribute (RFC 5389 §6)."""
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_stun_is_counted_apart_and_changes_nothing(rig: Rig, secured: bool) -> None:
+    """From the peer or from anybody, at both ports: no stranger, not unauthenticated, no sign of life, no answer."""
+    srtp = keys(SrtpSuite.AES_CM_128_HMAC_SHA1_80) if secured else None
+    phone, stranger = rig.phone(srtp=srtp, rtp_timeout=1.0), rig.stranger()
+    stranger.target = phone.target
+    rig.talk(3, a=(phone, WORDS))
+    for _ in range(5):
+        phone.naked(BINDING)
+        stranger.naked(BINDING)
+        phone.rtcp.sendto(BINDING, (phone.target[0], phone.target[1] + 1))
+    rig.step()
+    assert [e.silent_for for e in rig.events() if isinstance(e, RtpTimeout)] == []
+    rig.advance(1500, every=20)
+    assert len([e for e in rig.events() if isinstance(e, RtpTimeout)]) == 1
+    assert stranger.received() == []
+    assert rig.core.health()["stun"] == 15
+    found = stats(rig, phone)
+    assert (found.stun, found.strangers, found.unauthenticated, found.packets_received) == (15, 0, 0, 3)
+
+
+@pytest.mark.parametrize(
+    "like",
+    [
+        BINDING[:19],
+        BINDING + b"x",
+        BINDING[:4] + b"\x21\x12\xa4\x43" + BINDING[8:],
+        b"\x40" + BINDING[1:],
+        b"\x00\x01\xff\xff" + BINDING[4:],
+    ],
+)
+def test_what_only_looks_like_stun_is_not(rig: Rig, like: bytes) -> None:
+    phone = rig.phone()
+    phone.naked(like)
+    rig.step()
+    assert rig.core.health()["packets_dropped"] == 1
+    assert stats(rig, phone).stun == 0

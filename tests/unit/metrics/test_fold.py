@@ -205,6 +205,36 @@ def test_a_leg_without_packets_says_nothing_about_quality() -> None:
     assert found[key("callwright_rtp_leg_packets_lost_total")] == 2
 
 
+def test_how_legs_sounded_by_who_was_there() -> None:
+    """Of an older log, and of whatever else it may say, `other`."""
+    legs = [("caller", 4.3, 0.0), ("phone", 4.1, 3.0), ("telephone", 3.2, 0.0), ("", 2.0, 0.0), ("martian", 1.2, 0.0)]
+    found = samples(
+        *(
+            e.LegMediaReported(
+                call=CALL,
+                leg=LEG,
+                codec="PCMU",
+                packets_received=9,
+                packets_sent=9,
+                packets_lost=0,
+                jitter_ms=0.0,
+                jitter_max_ms=0.0,
+                strangers=0,
+                remote_lost=-1,
+                mos=mos,
+                remote_mos=remote_mos,
+                kind=kind,
+            )
+            for kind, mos, remote_mos in legs
+        )
+    )
+    name = "callwright_call_mos_count"
+    heard = {leg: found[key(name, heard_by="us", leg=leg)] for leg in ("caller", "phone", "telephone", "other")}
+    assert heard == {"caller": 1, "phone": 1, "telephone": 1, "other": 2}
+    assert found[key(name, heard_by="peer", leg="phone")] == 1
+    assert key(name, heard_by="peer", leg="caller") not in found
+
+
 def test_counters_of_a_process_that_restarts_go_on() -> None:
     """media0 counts 100, then 150; its successor begins again at 0 and reports 30: 180 in all."""
     gone = e.ProcessExited(process="media0", pid=1, status="signal 9", up_for=9.0)
