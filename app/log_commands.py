@@ -14,9 +14,10 @@ from engine.media.wav import repair_all
 from events import commands
 from events.commands import UnknownEventType
 from events.journal import JournalDamaged
+from events.rebuild import Trimmed
 from events.store import UNAVAILABLE, Projector, open_engine
 
-KNOWN = (ConfigErrors, CannotStart, UnknownEventType, JournalDamaged, OSError, *UNAVAILABLE)
+KNOWN = (ConfigErrors, CannotStart, UnknownEventType, JournalDamaged, Trimmed, OSError, *UNAVAILABLE)
 """What an operator can do something about; anything else is our fault and shows its traceback."""
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from acd.routing.model import Strategy
+from app import keeping
 from app.protection import Defence, OverloadLimits, Seconds, network
 from engine.sdp.crypto import SrtpPolicy
 from kernel.schema import Model
@@ -156,6 +157,9 @@ class Callwright(Model):
     paths: Paths = Paths()
     database: str = "sqlite+aiosqlite:///var/callwright.db"
     web: Web = Web()
+    journal: keeping.Journal = keeping.Journal()
+    recordings: keeping.Recordings = keeping.Recordings()
+    disk: keeping.Disk = keeping.Disk()
     drain: Drain = Drain()
     music: str = "music"
     languages: list[Name] = Field(default=["zh", "en"], min_length=1)

@@ -20,6 +20,7 @@ from app import protection, staffing, trunking
 from app.agent_commands import agent_commands
 from app.control_socket import ControlServer, Refused
 from app.draining import Draining
+from app.housekeeping import DAY, Housekeeping, Keep
 from app.medias import Medias
 from app.memory import resident_bytes
 from app.settings import Site
@@ -51,6 +52,8 @@ from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
 from events.journal import Journal, JournalFull, read
+from events.retention import Policy
+from events.segments import begins
 from events.types import (
     AgentStateChanged,
     CallOutcome,
@@ -101,7 +104,7 @@ class Control:
         self._journal = Journal.open(inputs.journal, clock)
         self.live = LiveState()
         self._agents_past: list[Recorded] = []
-        for record in read(inputs.journal):
+        for record in read(inputs.journal, begins(inputs.journal) - 1):
             self.live.apply(record)
             if isinstance(record.event, AgentStateChanged):
                 self._agents_past.append(record)
@@ -146,6 +149,10 @@ class Control:
                 "sip_trace": self._sip.answer,
             },
         )
+        self._housekeeping = Housekeeping(
+            _keep(site, inputs.journal), clock, self.live, self.emit, self._journal.trimmed
+        )
+        self._tidying: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._lag_ms = 0.0
 
@@ -163,6 +170,7 @@ class Control:
         await self._transports.start(self._inputs.sip, self._sip.trace.receiving(self._ua.receive), self._ua.flow_lost)
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
+        self._tidying = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
         self._report()
         self._meter.busy(self._clock.monotonic())  # what the start took says nothing of the load of calls
         self._measure_lag(asyncio.get_running_loop().time())
@@ -179,6 +187,8 @@ class Control:
         except TimeoutError:
             log.warning("calls did not end in time", left=len(self._ua.calls))
         await self._trunks.stop()
+        if self._tidying is not None:
+            self._tidying.cancel()
         for timer in self._timers:
             timer.cancel()
         self._ua.report()
@@ -346,6 +356,8 @@ class Control:
                 memory_bytes=resident_bytes(),
                 tasks=len(asyncio.all_tasks()),
                 pressure=round(self._overload.take_worst(), 3),
+                journal_free_bytes=self._housekeeping.free("journal"),
+                recordings_free_bytes=self._housekeeping.free("recordings"),
             )
         )
         self._lag_ms = 0.0
@@ -391,6 +403,17 @@ class _Dialplan:
     async def _code(self, call: LiveCall) -> None:
         call.count_as(CallOutcome.FEATURE_CODE)
         await self._codes.run(call)
+
+
+def _keep(site: Site, journal: Path) -> Keep:
+    main = site.main
+    return Keep(
+        journal=journal,
+        recordings=site.recordings,
+        policy=Policy(seconds=main.journal.keep_days * DAY, size=main.journal.keep_mb << 20),
+        recordings_days=main.recordings.keep_days,
+        low_bytes=main.disk.low_mb << 20,
+    )
 
 
 def _secrets(site: Site) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from events.journal import Tail
 from events.legs import legs_summary
 from events.rebuild import RebuildReport
 from events.rebuild import rebuild as rebuild_tables
-from events.segments import SAVED, lines, segments
+from events.segments import SAVED, begins, lines, segments
 from events.store import open_engine
 from events.story import clock_time, headline, safe, story
 from events.types import Recorded
@@ -47,7 +47,7 @@ async def follow(
     unknown = sorted(set(types) - set(EVENTS))
     if unknown:
         raise UnknownEventType(f"no event is called '{unknown[0]}'; there are: {', '.join(sorted(EVENTS))}")
-    tail = Tail(directory, after)
+    tail = Tail(directory, max(after, begins(directory) - 1))
     printed = 0
     try:
         while True:

@@ -93,6 +93,10 @@ class Journal:
         journal._syncer = Syncer(directory, journal._fd, clock.monotonic, sync_interval)
         return journal
 
+    def trimmed(self, size: int) -> None:
+        """So many bytes of old segments were removed (events/retention.py)."""
+        self.bytes -= size
+
     def subscribe(self, callback: Subscriber) -> None:
         """Called in `commit`, in order, with each record that is written from now on.
 

@@ -15,7 +15,9 @@ from typing import Final
 import structlog
 
 from events.journal import JournalDamaged, Tail
-from events.segments import segments
+from events.retention import origin
+from events.segments import begins, segments
+from events.snapshots import folder, save
 from events.store import UNAVAILABLE, Moved, Projector, database_url, open_engine
 from events.types import Recorded
 from kernel.heartbeat import beat
@@ -26,6 +28,9 @@ INTERVAL: Final = 0.25
 """Seconds between looks at the journal: how far the tables are behind, when there is little to do."""
 BACKOFF_FIRST: Final = 0.5
 BACKOFF_MOST: Final = 15.0
+MARK: Final = "ledger"
+MARK_EVERY: Final = 60.0
+"""Seconds."""
 FLUSH_SECONDS: Final = 5.0
 """How long the last write may take after SIGTERM."""
 
@@ -42,6 +47,8 @@ class Ledger:
         self._directory = directory
         self._log = log
         self._stopping = asyncio.Event()
+        self._marked = 0
+        self._mark_at = 0.0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -76,6 +83,8 @@ class Ledger:
             async with asyncio.timeout(FLUSH_SECONDS):
                 while await self._catch_up(tail):
                     pass
+            self._mark_at = 0.0
+            self._mark()
         finally:
             tail.close()
 
@@ -84,7 +93,21 @@ class Ledger:
         records = tail.poll()
         for start in range(0, len(records), BATCH):
             await self.projector.write(records[start : start + BATCH])
+        self._mark()
         return bool(records)
+
+    def _mark(self) -> None:
+        """Say to the journal's keeper (events/retention.py) how far the tables are; now and then, for it costs two
+        fsyncs. Without it nothing is removed."""
+        now, place = asyncio.get_running_loop().time(), self.projector
+        if place.seq == self._marked or now < self._mark_at:
+            return
+        self._mark_at = now + MARK_EVERY
+        try:
+            save(folder(self._directory), MARK, place.seq, 1, b"", at=place.at)
+            self._marked = place.seq
+        except OSError as error:
+            self._log.warning("no mark can be written; old events are kept", error=_one_line(error))
 
     async def _tail(self) -> Tail | None:
         """A tail after the tables' checkpoint, when the journal still has that very record; None when stopped.
@@ -92,18 +115,21 @@ class Ledger:
         A power cut may take the journal's last 200 ms, which the tables (on another machine) have already: the
         journal is the truth, so they are emptied and filled again."""
         place = self.projector
-        if place.seq == 0:
-            return Tail(self._directory)
         while not segments(self._directory):
             if self._stopping.is_set():
                 return None
             await self._sleep(INTERVAL)
-        first = _at(self._directory, 1)
-        if first is not None and first.at != place.journal:
+        first, kept = origin(self._directory), begins(self._directory)
+        if place.seq and first is not None and first != place.journal:
             raise ForeignJournal(
                 f"the database was filled from another journal than {self._directory}; "
                 "give a database of its own, or run `callwright rebuild` to replace its tables"
             )
+        if place.seq + 1 < kept:
+            self._log.error("events that the tables lack are gone from the journal", after=place.seq, next=kept)
+            await place.skip(kept - 1, place.journal or first or 0.0)
+        if place.seq < kept:
+            return Tail(self._directory, place.seq)
         here = _at(self._directory, place.seq)
         if here is None or here.at != place.at:
             self._log.warning("the journal lost records that the tables have: filling them again", at=place.seq)

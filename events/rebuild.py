@@ -15,6 +15,7 @@ from sqlalchemy import Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.journal import read
+from events.segments import begins
 from events.store import Projector, clear, open_engine
 from events.tables import PROJECTED, checkpoint
 from events.types import Recorded
@@ -26,6 +27,10 @@ Row = dict[str, Any]
 Key = tuple[Any, ...]
 Keyed = tuple[Key, Row]
 Pair = tuple[Key, Row | None, Row | None]
+
+
+class Trimmed(Exception):
+    """The journal no longer has its beginning; the message says from where on it can rebuild."""
 
 
 @dataclass(slots=True)
@@ -59,8 +64,15 @@ class RebuildReport:
 async def rebuild(journal: Path, database: str, *, verify: bool = False) -> RebuildReport:
     """Compare, and unless `verify` replace the tables when they differ (or were another journal's).
 
-    Raises JournalDamaged, one of store.UNAVAILABLE."""
+    Raises Trimmed, JournalDamaged, one of store.UNAVAILABLE."""
     target = Projector(open_engine(database))
+    if (first := begins(journal)) > 1:
+        await target.engine.dispose()
+        raise Trimmed(
+            f"the journal begins with event {first}: older ones were removed (journal.keep_days, keep_mb), so tables "
+            f"can be rebuilt only from event {first} on. Yours hold more, and are left as they are. To fill an empty "
+            f"database with what there is from event {first} on, name it in config/callwright.yaml: the ledger does it"
+        )
     with tempfile.TemporaryDirectory(prefix="callwright-rebuild-") as folder:
         scratch = Projector(open_engine(f"sqlite:///{folder}/scratch.db"))
         try:

@@ -67,7 +67,10 @@ def save(directory: Path, name: str, seq: int, version: int, payload: bytes, *, 
             temporary.unlink()  # a full disk wants its bytes back
         raise
     sync_directory(directory)
-    for _, old in _files(directory, name)[:-KEPT]:
+    files = _files(directory, name)
+    before = [old for number, old in files if number <= seq]
+    later = [old for number, old in files if number > seq]  # of a history that is no more: a power cut, a new database
+    for old in (*before[:-KEPT], *later):
         old.unlink(missing_ok=True)
     return path
 

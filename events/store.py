@@ -135,6 +135,17 @@ class Projector:
         if moved.rowcount != 1:
             raise Moved(f"the tables are no longer at record {self.seq}")
 
+    async def skip(self, seq: int, journal: float) -> None:
+        """Go on after `seq`: the records before it that the tables lack are gone from the journal. journal: time of
+        its record 1. Raises Moved, one of UNAVAILABLE."""
+        async with self.engine.begin() as connection:
+            moved = await connection.execute(
+                update(checkpoint).where(checkpoint.c.seq == self.seq).values(seq=seq, at=0.0, journal=journal)
+            )
+            if moved.rowcount != 1:
+                raise Moved(f"the tables are no longer at record {self.seq}")
+        self.seq, self.at, self.journal = seq, 0.0, journal
+
     async def reset(self) -> None:
         """Empty all tables and begin at 0, in one transaction."""
         async with self.engine.begin() as connection:

@@ -911,3 +911,20 @@ class DiskEnough(Event, frozen=True):
     folder: str
     free_bytes: int
     low_for: float
+
+
+class JournalTrimmed(Event, frozen=True):
+    """The oldest events were removed (`journal.keep_days`, `keep_mb`). Tables keep theirs."""
+
+    first_seq: int
+    """The oldest that is left; `callwright rebuild` can go back to it."""
+    segments: int
+    removed_bytes: int
+
+
+class RecordingsRemoved(Event, frozen=True):
+    """Recordings older than `recordings.keep_days`."""
+
+    count: int
+    removed_bytes: int
+    keep_days: float

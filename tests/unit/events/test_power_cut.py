@@ -50,10 +50,8 @@ class Machine:
             passes = self.chance.uniform(0, 0.02)
             self.step = max(self.step, passes)
             self.time += passes
-            batch = []
-            for _ in range(self.chance.randint(1, 3)):
-                if self.events:
-                    batch.append(self.journal.append(self.events.pop(0)))
+            told = [self.events.pop(0) for _ in range(min(self.chance.randint(1, 3), len(self.events)))]
+            batch = [self.journal.append(event) for event in told]
             self.journal.commit()
             self.records += batch
 

@@ -82,3 +82,12 @@ def test_a_journal_holds_only_the_record_it_has(tmp_path: Path) -> None:
     assert not holds(tmp_path, 3, 1001.0)
     assert not holds(tmp_path, 4, 1000.0)
     assert not holds(tmp_path / "none", 1, 1000.0)
+
+
+def test_one_that_stands_for_less_takes_the_place_of_those_that_stood_for_more(tmp_path: Path) -> None:
+    """The journal lost its end, or the tables were filled anew: what was known beyond is no more."""
+    for seq in (100, 200):
+        save(tmp_path, "live", seq, 1, b"")
+    save(tmp_path, "live", 150, 1, b"now")
+    assert load(tmp_path, "live", 1) == (150, b"now")
+    assert floors(tmp_path) == {"live": 100}
