@@ -13,11 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bench.faults.tones import STEP_HZ, frequency
 from events import types as ev
 from events.types import Event, Recorded
+from tests.support.tones import dominant, read_wav
 
 IDLE_AT_0 = ("callwright_calls{", "callwright_queue_calls{", "callwright_media_ports{")
 """Gauges."""
+WHOLE = 1.0
+"""Seconds of a recording's time that its file may lack: its end is told after the last packet."""
 SHORTEST = 0.5
 """Seconds by which a recording's file and its event may differ."""
 
@@ -186,21 +190,27 @@ def after_the_end(records: Iterable[Recorded]) -> list[str]:
     return found
 
 
-def recordings(records: Iterable[Recorded], folder: Path, unwritable: bool = False) -> list[str]:
-    """Each recording's file can be played, and is as long as the journal says. unwritable: the folder could not be
-    written for a time, so a file may be missing when the event says so with 0 seconds."""
+def recordings(records: Iterable[Recorded], folder: Path, missing: float = WHOLE) -> list[str]:
+    """Each recording's file can be played, is as long as the journal says, and lacks at most `missing` seconds of the
+    time from its beginning to its end. inf: its folder could not be written; a file of 0 seconds may be missing."""
     found = []
+    begun: dict[str, float] = {}
     for record in records:
-        if isinstance(record.event, ev.RecordingStopped):
+        if isinstance(record.event, ev.RecordingStarted):
+            begun[record.event.path] = record.at
+        elif isinstance(record.event, ev.RecordingStopped):
             event = record.event
+            took = record.at - begun.get(event.path, record.at)
             try:
                 seconds = playable(folder / event.path)
             except (OSError, EOFError, wave.Error, ValueError) as error:
-                if not (unwritable and event.seconds == 0):
+                if event.seconds > 0 or missing < took:
                     found.append(f"recording {event.path}: {error}")
                 continue
             if abs(seconds - event.seconds) > SHORTEST:
                 found.append(f"recording {event.path}: {seconds:.1f} s, the journal says {event.seconds:.1f} s")
+            elif took - seconds > missing:
+                found.append(f"recording {event.path}: {seconds:.1f} s of {took:.1f} s")
     return found
 
 
@@ -213,6 +223,23 @@ def playable(path: Path) -> float:
         if len(file.readframes(frames)) != frames * channels * file.getsampwidth() or not frames:
             raise ValueError("cut short")
         return frames / file.getframerate()
+
+
+def voices(path: Path, talkers: tuple[int, int]) -> list[str]:
+    """Whose tone is on each channel, half a second near its beginning. talkers: far ends, left and right."""
+    try:
+        rate, samples = read_wav(path)
+    except (OSError, EOFError, wave.Error, ValueError):
+        return []  # told by `recordings`
+    part = samples[rate // 5 : rate * 7 // 10]
+    if len(part) < rate // 2:
+        return [f"recording {path.name} has {len(samples) / rate:.2f} s"]
+    found = []
+    for channel, talker in enumerate(talkers):
+        heard = dominant(part[:, channel], rate=rate)
+        if abs(heard - frequency(talker)) > STEP_HZ / 2:
+            found.append(f"recording {path.name}: {heard:.0f} Hz on channel {channel}, not {frequency(talker)} Hz")
+    return found
 
 
 def gauges(metrics: str) -> list[str]:

@@ -12,7 +12,20 @@ from app.control_socket import Refused, Unavailable
 from bench import wire
 from bench.dialog import Dialog
 from bench.endpoint import Endpoint
-from bench.faults.hotline import ANSWER_KEYS, DOMAIN, IVR, MENU, RING, TALK, WAIT, WRAP, Hotline, Staff
+from bench.faults.hotline import (
+    ANSWER_KEYS,
+    AWAY,
+    DOMAIN,
+    IVR,
+    MENU,
+    REASON,
+    RING,
+    TALK,
+    WAIT,
+    WRAP,
+    Hotline,
+    Staff,
+)
 from bench.faults.sound import SoundProcess
 from bench.phones import Agents, Callers, Outcome, Plan
 from events.types import AgentState
@@ -32,6 +45,7 @@ WITHIN = 12.0
 FOREVER = 3600.0
 VISIT = 5.0
 """Seconds that one waits to be hung up on."""
+CONNECTED_WITHIN = 10.0
 CHURN_EVERY = 0.1
 """Seconds between two registrations, all the time."""
 
@@ -53,6 +67,8 @@ class Member:
     agent: str = ""
     agent_end: int = -1
     agent_dialog: Dialog | None = None
+    first_agent_end: int = -1
+    """Of the agent who had the call first: a transfer gives it to another."""
     media_port: int = 0
     """Where the caller's audio went first."""
     call: str = ""
@@ -71,6 +87,10 @@ class Probes:
     """(when sent, UTC seconds; how long it took, None: never answered)"""
     refused: Counter[int] = field(default_factory=Counter)
     registered: Counter[int] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """Of calls that were answered, and then."""
+    connected: list[float | None] = field(default_factory=list)
+    """Seconds from a TCP connection's first octet to the answer that came by it."""
 
 
 def staff_for(calls: int) -> Staff:
@@ -140,6 +160,8 @@ class Crowd:
         member = self.members.get(wire.user(dialog.remote))
         if member is not None:
             member.agent, member.agent_end, member.agent_dialog = name, self._ends[name], dialog
+            if member.first_agent_end < 0:
+                member.first_agent_end = member.agent_end
         self._speak(self._ends[name], dialog)
 
     def _speak(self, end: int, dialog: Dialog) -> None:
@@ -172,8 +194,12 @@ class Crowd:
             with contextlib.suppress(Refused):
                 await self._hotline.agent(name, "login")
             with contextlib.suppress(Refused):
-                await self._hotline.agent(name, "ready")
-        wrong = [a["name"] for a in (await self._hotline.ask("status"))["agents"] if a["state"] != AgentState.READY]
+                if name.startswith(AWAY):
+                    await self._hotline.agent(name, "not_ready", reason=REASON)
+                else:
+                    await self._hotline.agent(name, "ready")
+        agents = [a for a in (await self.status())["agents"] if not a["name"].startswith(AWAY)]
+        wrong = [a["name"] for a in agents if a["state"] != AgentState.READY]
         if wrong:
             raise CannotBegin(f"agents who are not ready: {', '.join(wrong)}")
 
@@ -232,6 +258,33 @@ class Crowd:
         self.probes.setups.append((at, took))
         if took is None:
             self.probes.refused[outcome.status] += 1
+        elif outcome.failure:
+            self.probes.failures[outcome.failure] += 1
+
+    def connect(self) -> None:
+        """A TCP connection that begins now, and OPTIONS on it."""
+        self._tasks.append(asyncio.create_task(self._connect()))
+
+    async def _connect(self) -> None:
+        host, port = self._hotline.udp  # the same number for TCP
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection(host, port)
+        here = "{}:{}".format(*writer.get_extra_info("sockname"))
+        headers = [
+            ("Via", f"SIP/2.0/TCP {here};branch=z9hG4bK{wire.token()}"),
+            ("Max-Forwards", "70"),
+            ("From", f"<sip:138@{host}>;tag={wire.token()}"),
+            ("To", f"<sip:{IVR}@{host}>"),
+            ("Call-ID", wire.token()),
+            ("CSeq", "1 OPTIONS"),
+        ]
+        writer.write(wire.request("OPTIONS", f"sip:{IVR}@{host}", headers))
+        try:
+            line = await asyncio.wait_for(reader.readline(), CONNECTED_WITHIN)
+        except (TimeoutError, ConnectionError):
+            line = b""
+        self.probes.connected.append(time.monotonic() - begun if line.startswith(b"SIP/2.0 200") else None)
+        writer.close()
 
     def visit(self, to: str) -> None:
         """A call of its own that lasts until they hang up."""

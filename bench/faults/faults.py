@@ -7,6 +7,7 @@ or those that had begun (drain). `within`: seconds in which an INVITE of that mo
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from bench.faults.balance import WHOLE
 from bench.faults.crowd import Crowd
 from bench.faults.hotline import LOOP, Hotline
 from events.types import Event, FlowFailed, JournalWaited
@@ -63,8 +65,8 @@ class Fault:
     postgres: bool = False
     says: type[Event] | None = None
     """What the journal must tell of it."""
-    unwritable: bool = False
-    """Recordings may be missing that began meanwhile."""
+    unrecorded: float = WHOLE
+    """Seconds that a recording may lack; inf: there may be none of what began meanwhile."""
 
 
 def _kill(what: str) -> Callable[[Scene], Awaitable[None]]:
@@ -175,13 +177,13 @@ async def _kill_tables_and_web(scene: Scene) -> None:
 
 FAULTS: Sequence[Fault] = (
     Fault("control", "kill -9 control", _kill("control")),
-    Fault("media", "kill -9 one of two media processes", _kill_media, calls="other_media"),
+    Fault("media", "kill -9 one of two media processes", _kill_media, calls="other_media", unrecorded=3.0),
     Fault("ledger", "kill -9 ledger", _kill("ledger")),
     Fault("web", "kill -9 web", _kill("web")),
     Fault("supervisor", "kill -9 supervisor; started again", _kill_supervisor, within=5.0),
     Fault("stall", f"SIGSTOP control for {STALL:g} s", _stall, within=6.0),
     Fault("disk_full", f"no room for the journal for {OUTAGE:g} s", _disk_full, mounts=True, says=JournalWaited),
-    Fault("read_only", f"recordings read-only for {OUTAGE:g} s", _read_only, mounts=True, unwritable=True),
+    Fault("read_only", f"recordings read-only for {OUTAGE:g} s", _read_only, mounts=True, unrecorded=math.inf),
     Fault("database_away", f"PostgreSQL crashes, back after {OUTAGE:g} s", _database_away, postgres=True),
     Fault("database_locked", f"SQLite locked for {OUTAGE:g} s", _database_locked),
     Fault("upgrade", "callwright upgrade", _upgrade),

@@ -33,6 +33,8 @@ MODULES = {
     "web": "app.web",
     "supervisor": "app.supervisor",
 }
+AWAY, REASON = "away", "lunch"
+"""An agent who is not ready all the time, and why."""
 ANSWER_KEYS = ("1", "4", "2")
 """What leads through the menu: a choice, then two digits."""
 AGAIN_EVERY = 0.2
@@ -71,8 +73,8 @@ FLOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """How many agents: `answering` take calls of queue talk, `wrapping` of queue wrap; `ringing` never answer: half of
-    them work for queue ring, the rest are there to be consulted."""
+    """How many agents: `answering` take calls of queue talk, `wrapping` of queue wrap; `ringing` work for queue ring
+    and never answer; nor do the `spare`, who are consulted. One is at lunch."""
 
     answering: int
     wrapping: int
@@ -86,6 +88,7 @@ class Staff:
             ("wrap", self.wrapping, ["wrap"]),
             ("ring", self.ringing, ["ring"]),
             ("spare", self.spare, []),
+            (AWAY, 1, []),
         )
         names = [(f"{group}{n}", queues) for group, count, queues in groups for n in range(count)]
         return {name: (str(8100 + n), f"secret-{n}", queues) for n, (name, queues) in enumerate(names)}
@@ -189,8 +192,8 @@ class Hotline:
     async def ask(self, do: str, **fields: Any) -> Any:
         return await asyncio.to_thread(ask, self.folder / "var/run/control.sock", do, **fields)
 
-    async def agent(self, name: str, command: str, to: str = "") -> Any:
-        return await self.ask("agent", agent=name, command=command, reason="", via="cli", to=to)
+    async def agent(self, name: str, command: str, *, to: str = "", reason: str = "") -> Any:
+        return await self.ask("agent", agent=name, command=command, reason=reason, via="cli", to=to)
 
     def records(self) -> list[Recorded]:
         return list(read(self.root / "var" / "journal"))

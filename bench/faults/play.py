@@ -13,9 +13,10 @@ from bench.faults import balance, heard
 from bench.faults.crowd import UNREACHABLE, CannotBegin, Crowd, Member
 from bench.faults.faults import Fault, Scene
 from bench.faults.heard import Capture
-from bench.faults.hotline import ANSWER_KEYS, Hotline
+from bench.faults.hotline import ANSWER_KEYS, AWAY, Hotline
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
+from events.types import Recorded, RecordingStarted
 from tests.support.site import SiteError
 
 CALM = 0.5
@@ -23,6 +24,8 @@ CALM = 0.5
 OBSERVED = 4.0
 """Seconds after the fault, and after its end."""
 PROBE_EVERY = 0.25
+EARLIER = 4
+"""Calls begun in the last moments before the fault."""
 MUSIC_MAY_PAUSE = 600.0
 """Milliseconds: the music has rests, and its source must not have changed."""
 BACK_WITHIN = 2.5
@@ -47,8 +50,8 @@ class Played:
     result: Round
     struck_at: float = 0.0
     observed_until: float = 0.0
-    before: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Caller → state and position at the moment of the fault."""
+    before: dict[str, tuple[str, object]] = field(default_factory=dict)
+    """Caller → state and position, agent → state and reason, just before the fault."""
 
     @property
     def hotline(self) -> Hotline:
@@ -88,10 +91,14 @@ async def _during(played: Played) -> Capture:
     crowd, scene = played.crowd, played.scene
     await _capture(played)  # what was before is not looked at
     churn = crowd.churn()
-    await asyncio.sleep(CALM + scene.chance.uniform(0.2, 2.0))
+    await asyncio.sleep(CALM + scene.chance.uniform(0.8, 2.5))
     played.before = await _places(crowd)
+    for _ in range(EARLIER):  # so that the fault meets calls that just begin
+        crowd.probe()
+        await asyncio.sleep(scene.chance.uniform(0.0, 0.03))
     played.struck_at = time.time()
     crowd.probe()
+    crowd.connect()
     probing = asyncio.create_task(_probing(crowd))
     try:
         await played.fault.strike(scene)
@@ -115,12 +122,13 @@ async def _probing(crowd: Crowd) -> None:
         crowd.probe()
 
 
-async def _places(crowd: Crowd) -> dict[str, tuple[str, int]]:
+async def _places(crowd: Crowd) -> dict[str, tuple[str, object]]:
     try:
         status = await crowd.status()
     except (Refused, *UNREACHABLE):
         return {}
-    return {call["caller"]: (call["state"], call["position"]) for call in status["calls"]}
+    calls = {call["caller"]: (call["state"], call["position"]) for call in status["calls"]}
+    return calls | {agent["name"]: (agent["state"], agent["reason"]) for agent in status["agents"]}
 
 
 # --- audio ------------------------------------------------------------------------------------------------------------
@@ -211,6 +219,11 @@ def _answers(played: Played) -> None:
             result.wrong("answer", f"not all new calls got 503: {dict(probes.refused)}, {len(probes.setups)} in all")
         result.answered_after = 0.0
         return
+    if probes.failures:
+        result.wrong("answer", f"calls that were answered: {dict(probes.failures)}")
+    slow_tcp = [took for took in probes.connected if took is None or took > fault.within]
+    if slow_tcp:
+        result.wrong("answer", f"a TCP connection of that moment was answered after {slow_tcp} s")
     first = min((entry for entry in probes.setups if entry[0] >= played.struck_at), default=None)
     result.answered_after = first[1] if first is not None else None
     if result.answered_after is None or result.answered_after > fault.within:
@@ -245,6 +258,10 @@ async def _same_places(played: Played, keep: Sequence[Member]) -> None:
         was, now = played.before.get(member.caller), after.get(member.caller)
         if member.kind in ("queued", "ringing", "talk", "hold", "consult") and was != now:
             played.result.wrong("place", f"{member.kind} {member.caller}: {was} before, {now} after")
+    for name in (name for name in played.before if name.startswith(("wrap", AWAY))):
+        if played.before[name] != after.get(name):
+            said = f"agent {name}: {played.before[name]} before, {after.get(name)} after"
+            played.result.wrong("place", said)
 
 
 async def _samples(played: Played, alive: Sequence[Member]) -> None:
@@ -367,7 +384,8 @@ async def _journal(played: Played) -> None:
     says = played.fault.says
     if says is not None and not any(isinstance(record.event, says) for record in records):
         result.wrong("balance", f"no {says.__name__} tells of it")
-    folder, spared = hotline.root / "recordings", played.fault.unwritable
+    folder, spared = hotline.root / "recordings", played.fault.unrecorded
+    found += [("recordings", problem) for problem in await asyncio.to_thread(_voices, played, records, folder)]
     played_back = await asyncio.to_thread(balance.recordings, records, folder, spared)
     found += [("recordings", problem) for problem in played_back]
     found += [("tables", problem) for problem in await _tables(hotline)]
@@ -375,6 +393,20 @@ async def _journal(played: Played) -> None:
         if problem not in scene.known:
             result.wrong(audit, problem)
             scene.known.add(problem)
+
+
+def _voices(played: Played, records: Sequence[Recorded], folder: Path) -> list[str]:
+    """The caller left, his first agent right: in the first recording of each call."""
+    paths: dict[str, str] = {}
+    for record in records:
+        if isinstance(record.event, RecordingStarted):
+            paths.setdefault(record.event.call, record.event.path)
+    spoken = [member for member in played.crowd.of("talk") if member.first_agent_end >= 0 and member.call in paths]
+    return [
+        problem
+        for member in spoken
+        for problem in balance.voices(folder / paths[member.call], (member.end, member.first_agent_end))
+    ]
 
 
 async def _tables(hotline: Hotline) -> list[str]:

@@ -1,16 +1,21 @@
 """Audits of the journal over a call that went well, and over the same with one thing wrong."""
 
+import math
 import wave
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
 from bench.faults import balance
+from bench.faults.tones import frequency
 from engine.media.wav import header
 from events import types as ev
 from events.types import AgentState, CallOutcome, EndedBy, Event, OfferResult, QueueExit, Recorded
 from kernel.ids import AgentName, CallId, LegId, OfferId, QueueName
+from tests.support.tones import tone, write_wav
 
 CALL, OWN, LEG = CallId("c1"), LegId("c1-1"), LegId("c1-2")
 QUEUE, ANNA, OFFER = QueueName("billing"), AgentName("anna"), OfferId("o1")
@@ -134,8 +139,24 @@ def test_recordings_are_played(tmp_path: Path) -> None:
     assert "cut short" in recorded(tmp_path, 0)[0]
     (tmp_path / "a.wav").write_bytes(b"")
     assert balance.recordings(log(served()), tmp_path)
+    assert "0.9 s, the journal" in recorded(tmp_path, 7_200)[0]
     (tmp_path / "a.wav").unlink()
     assert balance.recordings(log(served()), tmp_path)
+
+
+def test_what_a_recording_lacks_of_its_time_is_told(tmp_path: Path) -> None:
+    """It took from its beginning to its end 4 s of the log."""
+    short = [msgspec.structs.replace(e, seconds=2.0) if isinstance(e, ev.RecordingStopped) else e for e in served()]
+    (tmp_path / "a.wav").write_bytes(header(16_000) + bytes(64_000))
+    assert balance.recordings(log(short), tmp_path) == ["recording a.wav: 2.0 s of 4.0 s"]
+    assert balance.recordings(log(short), tmp_path, 3.0) == []
+
+
+def test_a_folder_that_takes_no_file_may_lack_it(tmp_path: Path) -> None:
+    none = [msgspec.structs.replace(e, seconds=0.0) if isinstance(e, ev.RecordingStopped) else e for e in served()]
+    assert balance.recordings(log(none), tmp_path, math.inf) == []
+    assert balance.recordings(log(none), tmp_path)
+    assert balance.recordings(log(served()), tmp_path, math.inf)  # 5 s were promised
 
 
 def test_a_recording_of_one_channel_is_told(tmp_path: Path) -> None:
@@ -143,6 +164,16 @@ def test_a_recording_of_one_channel_is_told(tmp_path: Path) -> None:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(80_000))
     assert balance.recordings(log(served()), tmp_path) == ["recording a.wav: 1 channels"]
+
+
+def test_voices_are_told_apart(tmp_path: Path) -> None:
+    both = np.stack([tone(frequency(3), 2.0), tone(frequency(9), 2.0)], axis=1)
+    write_wav(tmp_path / "a.wav", both)
+    assert balance.voices(tmp_path / "a.wav", (3, 9)) == []
+    assert len(balance.voices(tmp_path / "a.wav", (9, 3))) == 2
+    assert balance.voices(tmp_path / "a.wav", (3, 8)) == ["recording a.wav: 753 Hz on channel 1, not 716 Hz"]
+    write_wav(tmp_path / "b.wav", np.zeros_like(both))
+    assert len(balance.voices(tmp_path / "b.wav", (3, 9))) == 2
 
 
 def test_gauges_that_are_not_0_are_told() -> None:
