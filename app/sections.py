@@ -102,6 +102,8 @@ class Sip(Model):
     registration_min: Annotated[int, Field(ge=10, le=3600)] = 60
     registration_max: Annotated[int, Field(ge=60, le=86_400)] = 3600
     max_calls: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    keep_alive: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """Seconds of silence after which we ping on connections that we opened (RFC 5626 §3.5.1); 0: never."""
     defence: Defence = Defence()
     overload: OverloadLimits = OverloadLimits()
 

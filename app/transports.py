@@ -11,7 +11,7 @@ from engine.sip.flow import Flow, FlowFault
 from engine.sip.grammar import ParseError
 from engine.sip.parse import parse
 from engine.transport.addresses import Address, LocalAddresses, is_ipv6, is_wildcard
-from engine.transport.pool import CONNECTIONS_LIMIT, DEFAULT_PORTS, Pool
+from engine.transport.pool import CONNECTIONS_LIMIT, DEFAULT_PORTS, Pool, Times
 from engine.transport.tls import TlsContexts
 from engine.transport.udp import UdpTransport
 
@@ -62,8 +62,7 @@ def advertised(sockets: Sequence[SipSocket], shown: Sequence[str]) -> dict[tuple
 class Limits(NamedTuple):
     connections: int = CONNECTIONS_LIMIT
     """At once, over all listeners."""
-    idle_within: float = 7200.0
-    """Seconds after which a connection that says nothing is closed."""
+    times: Times = Times()
 
 
 class Transports:
@@ -84,7 +83,7 @@ class Transports:
             itertools.count(1).__next__,
             self._addresses,
             tls=self._tls,
-            idle_within=self._limits.idle_within,
+            times=self._limits.times,
             limit=self._limits.connections,
         )
         for transport, fd, _ in sockets:

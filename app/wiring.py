@@ -44,7 +44,7 @@ from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
 from engine.sip.registrar import Registrar
-from engine.transport.pool import CONNECTIONS_LIMIT
+from engine.transport.pool import CONNECTIONS_LIMIT, Times
 from engine.transport.tls import TlsContexts
 from engine.trunks.limits import Limits
 from engine.trunks.pool import TrunkPool
@@ -113,7 +113,10 @@ class Control:
         self._outbox = Outbox(self._writing.commit, loop.call_soon)
         self._transports = Transports(
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
-            TransportLimits(inputs.connections, max(IDLE_WITHIN, site.main.sip.registration_max + 60)),
+            TransportLimits(
+                inputs.connections,
+                Times(max(IDLE_WITHIN, site.main.sip.registration_max + 60), site.main.sip.keep_alive),
+            ),
         )
         self._sip = SipMessages(clock, self._journal.subscribe)
         self._acd = AcdService(

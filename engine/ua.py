@@ -205,6 +205,7 @@ class UserAgent:
         self._screening.gate.flow_lost(flow)
         self._layer.flow_failed(flow, now)
         self._registration.disconnected(flow, now)
+        self._trunks.flow_lost(flow)
         for leg in list(self._invites.values()):
             leg.flow_lost(flow)
         self._pump()

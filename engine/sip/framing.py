@@ -17,6 +17,10 @@ class KeepAlive(NamedTuple):
     """The peer's CRLF CRLF between messages: answer CRLF (RFC 5626 §4.4.1)."""
 
 
+class Pong(NamedTuple):
+    """The answer to our own ping."""
+
+
 class FramingError(NamedTuple):
     """Where the next message begins can't be known any more. `engine.sip.parse.refuse(head, status, reason)` gives the
     answer, if there is one; then the connection must be closed."""
@@ -31,7 +35,7 @@ class StreamFramer:
     """One connection's receive side. Cost: linear in the octets fed, however they are cut; holds ≤ MAX_MESSAGE + one
     feed. After a FramingError it swallows everything."""
 
-    __slots__ = ("_breaks", "_broken", "_buffer", "_need", "_scanned")
+    __slots__ = ("_breaks", "_broken", "_buffer", "_need", "_pinged", "_scanned")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -39,18 +43,23 @@ class StreamFramer:
         self._need = 0  # octets of the message under way, 0 until its header section is here
         self._breaks = 0  # CRLFs since the last message
         self._broken = False
+        self._pinged = False  # the next CRLF between messages answers us
+
+    def pinged(self) -> None:
+        """A CRLF CRLF of our own has gone out (RFC 5626 §3.5.1)."""
+        self._pinged = True
 
     @property
     def idle(self) -> bool:
         """No part of a message waits for its rest."""
         return not self._buffer
 
-    def feed(self, data: bytes) -> list[bytes | KeepAlive | FramingError]:
+    def feed(self, data: bytes) -> list[bytes | KeepAlive | Pong | FramingError]:
         """What `data` completes, in order. A message is given with its body, ready for `parse`."""
         if self._broken:
             return []
         self._buffer += data
-        out: list[bytes | KeepAlive | FramingError] = []
+        out: list[bytes | KeepAlive | Pong | FramingError] = []
         while (item := self._next()) is not None:
             out.append(item)
             if isinstance(item, FramingError):
@@ -59,7 +68,7 @@ class StreamFramer:
                 break
         return out
 
-    def _next(self) -> bytes | KeepAlive | FramingError | None:
+    def _next(self) -> bytes | KeepAlive | Pong | FramingError | None:
         if self._need == 0:
             between = self._skip_breaks()
             if between is not None:
@@ -75,10 +84,13 @@ class StreamFramer:
         self._breaks = 0
         return message
 
-    def _skip_breaks(self) -> KeepAlive | None:
+    def _skip_breaks(self) -> KeepAlive | Pong | None:
         """Between messages: every second CRLF in a row is a ping; a single one is a pong, or nothing (§7.5)."""
         while self._buffer.startswith(_CRLF):
             self._drop(2)
+            if self._pinged:
+                self._pinged = False
+                return Pong()
             self._breaks += 1
             if self._breaks == 2:
                 self._breaks = 0

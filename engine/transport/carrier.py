@@ -3,9 +3,10 @@ WebSocket message (ws.py)."""
 
 from typing import Protocol
 
-from engine.sip.framing import FramingError, KeepAlive, StreamFramer
+from engine.sip.framing import FramingError, KeepAlive, Pong, StreamFramer
 from engine.sip.parse import refuse
 
+PING = b"\r\n\r\n"
 PONG = b"\r\n"
 """RFC 5626 §3.5.1."""
 
@@ -24,6 +25,10 @@ class Carrier(Protocol):
     def idle(self) -> bool:
         """No part of a message waits for its rest."""
 
+    @property
+    def answers(self) -> bool:
+        """The peer has answered a `ping` before: when it does so no more, it is gone."""
+
     def feed(self, data: bytes) -> list[bytes]:
         """The whole messages that `data` completes."""
 
@@ -41,15 +46,15 @@ class Carrier(Protocol):
 
 
 class StreamCarrier:
-    """SIP messages back to back; CRLF CRLF between them is answered CRLF."""
+    """SIP messages back to back; CRLF CRLF between them is answered CRLF. pings: by us, who opened the connection
+    (RFC 5626 §3.5.1: they are the client's)."""
 
-    __slots__ = ("_framer", "_out", "alive", "ended")
+    __slots__ = ("_framer", "_out", "alive", "answers", "ended", "pings")
 
-    pings = False
-    """RFC 5626 §3.5.1: they are the client's."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, pings: bool = False) -> None:
         self._framer = StreamFramer()
+        self.pings = pings
+        self.answers = False
         self._out = b""
         self.ended = False
         self.alive = False
@@ -67,6 +72,8 @@ class StreamCarrier:
                 messages.append(item)
             elif isinstance(item, KeepAlive):
                 self._out += PONG
+            elif isinstance(item, Pong):
+                self.answers = True
             else:
                 self._refuse(item)
         return messages
@@ -85,7 +92,8 @@ class StreamCarrier:
         return data
 
     def ping(self) -> bytes:
-        return b""
+        self._framer.pinged()
+        return PING
 
     def goodbye(self) -> bytes:
         return b""

@@ -22,6 +22,9 @@ LEAVE_WITHIN = 2.0
 unread octets is reset, and the peer may never see why."""
 PING_EVERY = 30.0
 """WebSocket pings, so that HTTP proxies in between keep a quiet connection."""
+PONG_WITHIN = 10.0
+"""Seconds (RFC 5626 §4.4.1) for the answer to a ping of a peer that has answered one before; of others none is due, RFC
+3261 knows no pings. What is not even acknowledged by the peer's TCP ends the connection sooner."""
 UNSENT_LIMIT = 1024 * 1024
 """Octets that may wait for a peer that does not read; past this the connection is aborted."""
 PEER_GONE_WITHIN = 60
@@ -42,6 +45,7 @@ class Owner(Protocol):
     """What a connection needs of the pool."""
 
     idle_within: float
+    keep_alive: float
 
     def admit(self, connection: "Connection", local: Address, remote: Address) -> Flow | None: ...
     def proven(self, connection: "Connection") -> None: ...
@@ -58,6 +62,8 @@ class Connection(asyncio.Protocol):
         "_leaving",
         "_owner",
         "_ping_at",
+        "_ping_every",
+        "_pong_by",
         "_proven",
         "_queue",
         "_timer",
@@ -84,7 +90,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = NEVER
         self._leaving = False
-        self._ping_at = NEVER
+        self._ping_at = self._pong_by = NEVER
+        self._ping_every = PING_EVERY if flow is None else owner.keep_alive
         self._proven = flow is not None
         self._was_idle = True
         self.flow = flow
@@ -114,7 +121,7 @@ class Connection(asyncio.Protocol):
         now = self._now()
         self._deadline = NEVER if opened_by_us else now + FIRST_MESSAGE_WITHIN
         if self._carrier.pings:
-            self._ping_at = now + PING_EVERY
+            self._ping_at = now + self._ping_every
         self._arm()
         if self._tls is not None:
             self._tls.start()
@@ -192,7 +199,7 @@ class Connection(asyncio.Protocol):
         self._say_goodbye()
         self._leaving = True
         self._transport.write_eof()
-        self._ping_at = NEVER
+        self._ping_at = self._pong_by = NEVER
         self._deadline = self._now() + LEAVE_WITHIN
         self._arm()
 
@@ -247,13 +254,14 @@ class Connection(asyncio.Protocol):
         elif self._carrier.alive or self._was_idle:
             self._deadline = now + MESSAGE_WITHIN
         self._was_idle = idle
+        self._pong_by = NEVER
         if self._carrier.pings:
-            self._ping_at = now + PING_EVERY
+            self._ping_at = now + self._ping_every
         self._arm()
 
     def _arm(self) -> None:
         """One timer, moved only when it would be late: most of the time it finds that there is time left."""
-        due = min(self._deadline, self._ping_at)
+        due = min(self._deadline, self._ping_at, self._pong_by)
         if self._timer is not None and self._timer.when() <= due:
             return
         if self._timer is not None:
@@ -270,9 +278,15 @@ class Connection(asyncio.Protocol):
             self.why = "silent or slow"
             self.abort()
             return
+        if now >= self._pong_by:
+            self.why = "no answer to a keep-alive"
+            self.abort()
+            return
         if now >= self._ping_at:
-            self._ping_at = now + PING_EVERY
-            self._put(self._carrier.ping())
+            self._ping_at = now + self._ping_every
+            if self.ready:
+                self._pong_by = min(self._pong_by, now + PONG_WITHIN) if self._carrier.answers else NEVER
+                self._put(self._carrier.ping())
         self._arm()
 
     @staticmethod

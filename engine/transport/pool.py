@@ -8,6 +8,7 @@ the same address first. So whoever opens connections and says nothing, or says i
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -40,11 +41,20 @@ FAULTS_LIMIT = 256
 LOG_EVERY = 1.0
 
 
+class Times(NamedTuple):
+    """Seconds of silence …"""
+
+    idle_within: float = 7200.0
+    """… after which a connection is closed."""
+    keep_alive: float = 30.0
+    """… after which we ping on one that we opened; 0: never."""
+
+
 class Pool:
     """receive(data, flow): one whole message. lost(flow): the connection is gone; transactions on it must fail.
 
     number: gives each connection its number, unique in this process. tls: None when the site has no certificate and
-    trusts nobody. idle_within: seconds after which a connection that says nothing at all is closed.
+    trusts nobody.
     """
 
     def __init__(
@@ -55,12 +65,12 @@ class Pool:
         addresses: LocalAddresses,
         *,
         tls: TlsContexts | None = None,
-        idle_within: float = 7200.0,
+        times: Times | None = None,
         limit: int = CONNECTIONS_LIMIT,
         per_source: int = PER_SOURCE_LIMIT,
     ) -> None:
         self.deliver = receive
-        self.idle_within = idle_within
+        self.idle_within, self.keep_alive = times or Times()
         self._lost = lost
         self._number = number
         self._addresses = addresses
@@ -176,7 +186,7 @@ class Pool:
         if transport in SECURE:
             assert self._tls is not None
             pipe = TlsPipe(self._tls.client(), name or remote[0])
-        connection = Connection(self, transport, StreamCarrier(), pipe, flow)
+        connection = Connection(self, transport, StreamCarrier(pings=self.keep_alive > 0), pipe, flow)
         self._keep(connection, flow, name)
         task = asyncio.get_running_loop().create_task(self._connect(connection, flow, within))
         self._opening.add(task)

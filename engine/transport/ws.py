@@ -28,6 +28,8 @@ class WebSocketCarrier:
     taken: compression would let small messages grow."""
 
     pings = True
+    answers = False
+    """Nobody keeps count: the connection is a phone's, and a phone that is gone opens another."""
 
     __slots__ = ("_out", "_parts", "_size", "_socket", "alive", "ended")
 

@@ -105,6 +105,11 @@ class Breaker:
         self.state, self.since = State.DOWN, now
         return Down(why)
 
+    def doubted(self, now: float) -> None:
+        """Its connection broke: ask at once whether it is there."""
+        if self._probe_at is not None:
+            self._probe_at = min(self._probe_at, now)
+
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""

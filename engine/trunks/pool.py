@@ -6,6 +6,7 @@ from functools import partial
 
 from engine.call import Dial, Dialled, DialOutcome
 from engine.line import Line
+from engine.sip.flow import Flow
 from engine.transport.addresses import parse_ip
 from engine.trunks.credentials import Credentials
 from engine.trunks.dialling import Dialling, MakeLeg
@@ -70,6 +71,10 @@ class TrunkPool:
         """By which requests of ours in a trunk's calls are proved."""
         found = next((it.outbound for it in self._trunks if it.name == trunk), None)
         return found.credentials if found is not None else None
+
+    def flow_lost(self, flow: Flow) -> None:
+        for work in self._working.values():
+            work.flow_lost(flow)
 
     def _targets(self) -> list[Target]:
         return [target for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]

@@ -135,6 +135,12 @@ class RegistrationClient:
         self.deadline = now + wait
         return [Failed(sip_status, why, wait, self._failures)]
 
+    def flow_lost(self, now: float, chance: float) -> None:
+        """The connection that our binding was made by is gone: calls that come by it would not find us (RFC 5626
+        §4.2.1). Soon, but not all of an operator's customers at once, we register anew."""
+        if self.state is State.REGISTERED and self.deadline is not None:
+            self.deadline = min(self.deadline, now + RETRY_FIRST * (0.5 + 0.5 * chance))
+
     def tick(self, now: float, chance: float) -> list[Output]:
         """What is due. Calling it early or often does no harm."""
         if self.deadline is None or now < self.deadline:

@@ -67,6 +67,10 @@ class Registration(ResponseHandler):
     def tick(self) -> None:
         self._carry_out(self._client.tick(self._now(), self._line.chance()))
 
+    def flow_lost(self, flow: Flow) -> None:
+        if self._way is not None and self._way[1] == flow:
+            self._client.flow_lost(self._now(), self._line.chance())
+
     async def stop(self) -> None:
         """Remove our binding, if there is one."""
         last = self._client.stop(self._now())

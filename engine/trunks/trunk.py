@@ -179,6 +179,17 @@ class TrunkAtWork:
         self._avoided[target, place] = now + max(AVOIDED_FOR, min(seconds, RETRY_AFTER_MAX))
         return any(not self._avoids(target, other) for other in self._resolver.places(target))
 
+    def flow_lost(self, flow: Flow) -> None:
+        """A connection is gone. One that was closed in order says nothing of its target."""
+        if self._registration is not None:
+            self._registration.flow_lost(flow)
+        if self.line.fault_of(flow).why:
+            place = Place(flow.transport, *flow.remote)
+            for target, breaker in self._breakers.items():
+                if place in self._resolver.places(target):
+                    breaker.doubted(self._now())
+        self.arm()
+
     # --- time -----------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.sip.framing import FramingError, KeepAlive, StreamFramer
+from engine.sip.framing import FramingError, KeepAlive, Pong, StreamFramer
 from engine.sip.grammar import MAX_MESSAGE
 from engine.sip.parse import parse, refuse
 
-Item = bytes | KeepAlive | FramingError
+Item = bytes | KeepAlive | Pong | FramingError
 
 HEAD = (
     b"OPTIONS sip:h.example SIP/2.0\r\nVia: SIP/2.0/TCP a.example;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=1\r\n"
@@ -108,3 +108,14 @@ def test_idle_between_messages_only() -> None:
     assert not framer.idle
     framer.feed(EMPTY[10:])
     assert framer.idle
+
+
+def test_a_pong_is_the_first_crlf_after_our_ping() -> None:
+    """RFC 5626 §3.5.1. In the midst of a message a CRLF is the message's; a second one is no pong."""
+    framer = StreamFramer()
+    framer.pinged()
+    assert framer.feed(EMPTY[:-2]) == []
+    assert framer.feed(EMPTY[-2:] + b"\r\n") == [EMPTY, Pong()]
+    assert framer.feed(b"\r\n") == []
+    framer.pinged()
+    assert framer.feed(b"\r\n\r\n\r\n") == [Pong(), KeepAlive()]

@@ -9,7 +9,14 @@ from wsproto.events import TextMessage
 from engine.sip.flow import Flow
 from engine.transport.addresses import Address
 from engine.transport.carrier import Carrier, StreamCarrier
-from engine.transport.connection import FIRST_MESSAGE_WITHIN, LEAVE_WITHIN, MESSAGE_WITHIN, PING_EVERY, Connection
+from engine.transport.connection import (
+    FIRST_MESSAGE_WITHIN,
+    LEAVE_WITHIN,
+    MESSAGE_WITHIN,
+    PING_EVERY,
+    PONG_WITHIN,
+    Connection,
+)
 from engine.transport.ws import WebSocketCarrier
 from tests.support.virtual import run
 from tests.unit.transport.test_ws import Browser
@@ -17,6 +24,9 @@ from tests.unit.transport.test_ws import Browser
 FLOW = Flow("tcp", ("192.0.2.1", 5060), ("192.0.2.9", 40_000), 7)
 MESSAGE = b"OPTIONS sip:hotline.example SIP/2.0\r\nContent-Length: 0\r\n\r\n"
 IDLE = 1000.0
+KEEP_ALIVE = 25.0
+PING = b"\r\n\r\n"
+PONG = b"\r\n"
 
 
 class Pool:
@@ -24,6 +34,7 @@ class Pool:
 
     def __init__(self, *, full: bool = False) -> None:
         self.idle_within = IDLE
+        self.keep_alive = KEEP_ALIVE
         self.full = full
         self.log: list[str] = []
         self.messages: list[bytes] = []
@@ -240,3 +251,65 @@ def test_closing_twice_is_closing_once(carrier: type[Carrier]) -> None:
         return pool.log
 
     assert run(scene()) == ["0 gone"]
+
+
+# --- keep-alives of our own (RFC 5626 §3.5.1, §4.4.1)
+
+
+async def _ours(pool: Pool) -> tuple[Connection, Wire]:
+    return opened(pool, StreamCarrier(pings=True), FLOW)
+
+
+def test_a_server_that_knows_no_pings_is_left_alone() -> None:
+    async def scene() -> tuple[bytes, list[str]]:
+        pool = Pool()
+        _, wire = await _ours(pool)
+        await asyncio.sleep(4 * KEEP_ALIVE + 1)
+        return wire.sent, pool.log
+
+    assert run(scene()) == (4 * PING, [])
+
+
+def test_a_server_that_answered_once_and_does_no_more_is_gone() -> None:
+    """Noticed a ping and PONG_WITHIN after its last word."""
+
+    async def scene() -> tuple[bytes, list[str]]:
+        pool = Pool()
+        connection, wire = await _ours(pool)
+        await asyncio.sleep(KEEP_ALIVE + 1)
+        connection.data_received(PONG)
+        await asyncio.sleep(200)
+        return wire.sent, pool.log
+
+    gone = KEEP_ALIVE + 1 + KEEP_ALIVE + PONG_WITHIN
+    assert run(scene()) == (2 * PING, [f"{gone:g} gone no answer to a keep-alive"])
+
+
+def test_whatever_a_server_says_is_a_sign_of_life() -> None:
+    """A message, part of one, or its own ping, which is answered; pongs are not taken for pings, nor answered."""
+
+    async def scene() -> tuple[bytes, list[str], int]:
+        pool = Pool()
+        connection, wire = await _ours(pool)
+        await asyncio.sleep(KEEP_ALIVE + 1)
+        for word in (PONG, PONG, PONG, MESSAGE, MESSAGE[:9], MESSAGE[9:], PONG, PONG + PING, PONG):
+            connection.data_received(word)
+            await asyncio.sleep(KEEP_ALIVE + 1)
+        return wire.sent, pool.log, len(pool.messages)
+
+    sent, log, messages = run(scene())
+    assert log == []
+    assert messages == 2
+    assert sent == 10 * PING + PONG
+
+
+def test_no_pings_while_there_is_talk() -> None:
+    async def scene() -> bytes:
+        pool = Pool()
+        connection, wire = await _ours(pool)
+        for _ in range(20):
+            await asyncio.sleep(KEEP_ALIVE - 5)
+            connection.data_received(MESSAGE)
+        return wire.sent
+
+    assert run(scene()) == b""

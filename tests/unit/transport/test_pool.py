@@ -53,7 +53,7 @@ def contexts(authority: Authority) -> TlsContexts:
 class Side:
     """One pool and what it hears."""
 
-    def __init__(self, tls: TlsContexts | None = None, **limits: int) -> None:
+    def __init__(self, tls: TlsContexts | None = None, **limits: Any) -> None:
         self.heard: asyncio.Queue[tuple[bytes, Flow]] = asyncio.Queue()
         self.lost: asyncio.Queue[Flow] = asyncio.Queue()
         self.numbers = iter(range(1, 1 << 30))

@@ -12,6 +12,7 @@ from engine.media.plane import Codec
 from engine.media.profile import MediaProfile
 from engine.session import LiveCall
 from engine.sip.digest import answer, ha1
+from engine.sip.flow import Flow, FlowFault
 from engine.sip.message import Request
 from engine.trunks.breaker import Health
 from engine.trunks.credentials import Credentials
@@ -39,7 +40,7 @@ from events.types import (
 )
 from tests.support.operator import Operator
 from tests.support.softphone import Softphone, sdp
-from tests.unit.engine.world import World, play
+from tests.unit.engine.world import OURS, World, play
 
 GATEWAYS = (ip_network("192.0.2.30/31"),)
 NUMBER = "+8613912345678"
@@ -683,6 +684,61 @@ def test_an_operator_asks_for_proof_in_a_call_that_it_sent_us() -> None:
         assert [it.headers.get("Authorization") is not None for it in sent] == [False, True]
         assert operator.log[-1] != "bye"
         operator.hang_up()
+        await stage.settle()
+
+    play(story)
+
+
+# --- connections that break
+
+
+def _by_tcp(stage: Stage, number: int) -> Operator:
+    """An operator at the far end of our connection of this number; a later one takes its place."""
+    flow = Flow("tcp", OURS, ("192.0.2.60", 5060), number)
+    stage.world.phones = {at: phone for at, phone in stage.world.phones.items() if at.remote != flow.remote}
+    operator = Operator(f"op{number}", flow, stage.world._from_phone)
+    stage.world.phones[flow] = operator
+    return operator
+
+
+TCP_TARGET = Target("192.0.2.60", 5060, "tcp")
+
+
+def test_a_binding_is_made_anew_when_its_connection_is_gone() -> None:
+    """RFC 5626 §4.2.1: within seconds, not at its next refresh."""
+
+    async def story() -> None:
+        credentials = Credentials("gw", "secret", "op.example")
+        stage = Stage(trunk(targets=(TCP_TARGET,), credentials=credentials, registering=Registering(3600)))
+        before = _by_tcp(stage, 1)
+        await stage.start()
+        await asyncio.sleep(60)
+        assert len(before.of("REGISTER")) == 1
+        after = _by_tcp(stage, 2)
+        stage.world.lose_connection(before)
+        await asyncio.sleep(3)
+        assert len(after.of("REGISTER")) == 1
+        stage.world.ua.flow_lost(Flow("tcp", OURS, ("192.0.2.77", 5060), 9))
+        await asyncio.sleep(60)
+        assert len(after.of("REGISTER")) == 1, "another's connection is none of its business"
+        await stage.settle()
+
+    play(story)
+
+
+@pytest.mark.parametrize(("fault", "asked"), [("no answer to a keep-alive", True), ("", False)])
+def test_a_target_whose_connection_broke_is_asked_at_once(fault: str, asked: bool) -> None:
+    async def story() -> None:
+        stage = Stage(trunk(targets=(TCP_TARGET,), health=Health(every=600)))
+        before = _by_tcp(stage, 1)
+        stage.world.ua.line.fault_of = lambda flow: FlowFault(fault)
+        await stage.start()
+        await asyncio.sleep(400)
+        assert len(before.of("OPTIONS")) == 1
+        after = _by_tcp(stage, 2)
+        stage.world.lose_connection(before)
+        await asyncio.sleep(3)
+        assert len(after.of("OPTIONS")) == int(asked)
         await stage.settle()
 
     play(story)
