@@ -86,6 +86,16 @@ def fields(event: Event) -> Fields:
     return plain
 
 
+def defaults(kind: type[Event]) -> Fields:
+    """What the fields that need not be given have then, as JSON values."""
+    found: Fields = {}
+    for field in msgspec.structs.fields(kind):
+        if not field.required:
+            made = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+            found[field.name] = msgspec.to_builtins(made)
+    return found
+
+
 def encode(record: Recorded) -> bytes:
     """One line without its newline. Raises UnicodeEncodeError for text with lone surrogates (see `clean`)."""
     event = record.event

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from events import rebuild as rebuild_module
-from events.codec import EVENTS, clean, decode
+from events.codec import EVENTS, clean, decode, defaults, fields
 from events.commands import UnknownEventType, event_line, follow, rebuild, show_call
 from events.store import Projector, open_engine
 from events.story import _LINES, elapsed, headline, safe, story
-from events.types import CallArrived, CallOffered, ControlStopped, Event, Recorded
+from events.tables import events
+from events.types import CallArrived, CallOffered, ControlReported, ControlStopped, Event, Recorded
 from kernel.ids import CallId
 from tests.support.histories import any_events, hotline
 from tests.unit.events.test_ledger import put, start, wait_for
@@ -176,6 +178,32 @@ def test_rebuild_names_every_difference_and_puts_it_right(url: str, tmp_path: Pa
     assert rebuild(tmp_path / "journal", url).replaced
     assert asyncio.run(dump(url)) == right
     assert rebuild(tmp_path / "journal", url).equal
+
+
+def test_what_an_older_version_wrote_is_not_a_difference(url: str, tmp_path: Path) -> None:
+    """It knew nothing of fields that came later; a value that it did write counts."""
+    report = ControlReported(
+        calls=1, loop_lag_ms=1.0, journal_bytes=1, unsynced_ms_max=1.0, cpu_seconds=1.0, memory_bytes=1
+    )
+    put(tmp_path / "journal", numbered([report]))
+    asyncio.run(project(url, [numbered([report])]))
+
+    later = defaults(ControlReported)
+    assert later
+    rewrite(url, {name: value for name, value in fields(report).items() if name not in later})
+    assert rebuild(tmp_path / "journal", url, verify=True).equal
+    rewrite(url, fields(report) | {"tasks": 5})
+    assert not rebuild(tmp_path / "journal", url, verify=True).equal
+
+
+def rewrite(url: str, body: dict[str, Any]) -> None:
+    async def main() -> None:
+        engine = open_engine(url, pooled=False)
+        async with engine.begin() as connection:
+            await connection.execute(update(events).values(body=body))
+        await engine.dispose()
+
+    asyncio.run(main())
 
 
 def test_rebuild_replaces_another_journals_tables(url: str, tmp_path: Path) -> None:
