@@ -107,8 +107,6 @@ async def _compare_all(journal: Path, scratch: Projector, target: Projector) -> 
     async with target.engine.connect() as theirs:
         if theirs.dialect.name == "postgresql":
             await theirs.execution_options(isolation_level="REPEATABLE READ")
-        else:
-            await theirs.exec_driver_sql("BEGIN")  # sqlite3 begins none for a SELECT by itself
         at = (await theirs.execute(select(checkpoint))).one()
         await _project(journal, scratch, at.seq)
         report = RebuildReport(at.seq)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-from sqlalchemy import Table, bindparam, delete, event, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,6 +63,7 @@ def open_engine(text: str, *, pooled: bool = True) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS}, **options)
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     options["connect_args"] = {"timeout": _CONNECT_TIMEOUT, "command_timeout": _COMMAND_TIMEOUT}
     return create_async_engine(url, **options)
@@ -71,10 +72,16 @@ def open_engine(text: str, *, pooled: bool = True) -> AsyncEngine:
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     """WAL: readers never wait for the ledger, nor it for them. NORMAL: a power cut may take the last batches, whole;
     the ledger then writes them again from the journal."""
+    connection.isolation_level = None  # sqlite3 would begin no transaction for CREATE TABLE: see _begin_sqlite
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """So that all of a transaction is in it, the making of tables too: a ledger killed in the middle leaves none."""
+    connection.exec_driver_sql("BEGIN")
 
 
 class Projector:

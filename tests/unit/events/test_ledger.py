@@ -1,6 +1,7 @@
 """The ledger as a process and as an object: databases that come and go, deaths at bad moments, wrong journals."""
 
 import asyncio
+import random
 import signal
 import subprocess
 import sys
@@ -278,6 +279,45 @@ def test_killed_in_the_middle_of_batches_it_goes_on_where_the_tables_are(url: st
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
+    assert asyncio.run(dump(url)) == expected(tmp_path, records)
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from events import ledger
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def step(*_):
+    global left
+    left -= 1
+    if left == 0:
+        die()
+
+for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    event.listen(Engine, moment, step)
+ledger.Ledger._sleep = die  # all is written
+for left in map(int, sys.argv[3:]):
+    child = os.fork()
+    if not child:
+        os._exit(ledger.main(["--journal", sys.argv[1], "--database", sys.argv[2]]))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+"""
+"""A ledger for each number given, killed by itself when it has come so far: before or after any statement, or about to
+commit; or when it has nothing to do."""
+
+
+def test_killed_at_any_instant_it_writes_every_row_once(url: str, tmp_path: Path) -> None:
+    """kill -9 at random statements, the first within the making of the tables, the last when all is done."""
+    chance = random.Random(1)
+    records, journal = hotline(1, 150), tmp_path / "journal"
+    put(journal, records)
+    kills = [chance.randint(1, 20), *(chance.randint(10, 90) for _ in range(6)), 10**9]
+    subprocess.run([sys.executable, "-c", KILLED, str(journal), url, *map(str, kills)], check=True)
+    assert reached(url) == len(records)
     assert asyncio.run(dump(url)) == expected(tmp_path, records)
 
 
