@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.call import Dial, Leg
 from engine.session import LiveCall
+from engine.sip.message import Response
 from events.types import TransferKind
 from tests.support.plane import FakePlane
 from tests.support.softphone import Softphone, sdp
@@ -59,6 +60,11 @@ def _joins(world: World, caller: Softphone, agent: Softphone) -> None:
         agent.refer(_line(world).replaces)
 
 
+def _next(phone: Softphone) -> int:
+    """Number of its next reliable response: what it has seen acknowledged, and one."""
+    return 1 + sum(entry.startswith("prack") for entry in phone.log)
+
+
 def _transfers(world: World, caller: Softphone, agent: Softphone) -> None:
     for call in world.ua.calls.values():
         call.ask_transfer("8002", TransferKind.BLIND)
@@ -81,6 +87,13 @@ DOES: dict[str, Do] = {
     "we transfer": _transfers,
     "agent holds by UPDATE": lambda w, c, a: a.update(sdp("192.0.2.20", 4000, direction="sendonly", version=99)),
     "caller asks for a timer": lambda w, c, a: c.update(Supported="timer", Session_Expires="90"),
+    "caller updates": lambda w, c, a: c.update(sdp("192.0.2.10", 4002, version=50)),
+    "caller acknowledges nothing": lambda w, c, a: c.prack(Response(183), "7 1 INVITE"),
+    "agent rings reliably": lambda w, c, a: a.says(180, rseq=_next(a)),
+    "agent sounds": lambda w, c, a: a.says(183, a.body),
+    "agent sounds reliably": lambda w, c, a: a.says(183, a.body, rseq=_next(a)),
+    "another fork sounds reliably": lambda w, c, a: a.says(183, a.body, tag="fork", rseq=5),
+    "agent sounds of nothing": lambda w, c, a: a.says(183, b"v=0", rseq=_next(a)),
     "caller info": lambda w, c, a: c.info("5"),
     "agent info": lambda w, c, a: a.info("6"),
     "keys": _press,
@@ -96,15 +109,19 @@ MOMENTS = st.one_of(st.integers(0, 120).map(lambda n: n / 1000), st.integers(0, 
 STEPS = st.lists(st.tuples(MOMENTS, st.sampled_from(sorted(DOES))), max_size=8)
 
 
-async def _app(call: LiveCall, *, pause: float, record: bool) -> None:
-    """A menu, a queue with music and announcements in a task of their own, a phone, a talk, a goodbye."""
-    call.start_music("music.wav")
-    await call.play(["menu.wav"])
-    await call.collect(max_digits=1, timeout=1.0)
+async def _app(call: LiveCall, *, pause: float, record: bool, early: bool, hears: bool) -> None:
+    """A menu, a queue with music and announcements in a task of their own, a phone, a talk, a goodbye. early: a word
+    before the answer; hears: no menu and no queue, but the phone's own sound."""
+    if early:
+        await call.play(["early.wav"], early=True)
+    if not hears:
+        call.start_music("music.wav")
+        await call.play(["menu.wav"])
+        await call.collect(max_digits=1, timeout=1.0)
     call.queued = True
-    announcing = asyncio.create_task(call.play(["wait.wav"]))
+    announcing = asyncio.create_task(asyncio.sleep(0) if hears else _announce(call))
     try:
-        dialled = await call.dial(Dial(aor="8001", display="x", ring_for=2.0))
+        dialled = await call.dial(Dial(aor="8001", display="x", ring_for=2.0, caller_hears=hears))
         await asyncio.sleep(pause)
         announcing.cancel()
         if dialled.leg is not None:
@@ -113,6 +130,10 @@ async def _app(call: LiveCall, *, pause: float, record: bool) -> None:
         announcing.cancel()
     call.queued = False
     await call.play(["goodbye.wav"], barge_in=False)
+
+
+async def _announce(call: LiveCall) -> None:
+    await call.play(["wait.wav"])
 
 
 async def _talk(call: LiveCall, leg: Leg, *, record: bool) -> None:
@@ -146,7 +167,20 @@ async def _phone(call: LiveCall) -> None:
     lost=st.lists(st.booleans(), max_size=30),
     answer_after=st.sampled_from([None, 0.0, 0.05, 1.0, 1.97, 1.98, 2.0]),
     manners=st.sets(
-        st.sampled_from(["no ack", "late offer", "agent deaf", "agent busy", "agent on tcp", "two phones"])
+        st.sampled_from(
+            [
+                "no ack",
+                "no prack",
+                "late offer",
+                "reliable",
+                "early",
+                "hears",
+                "agent deaf",
+                "agent busy",
+                "agent on tcp",
+                "two phones",
+            ]
+        )
     ),
     media=st.sampled_from([(0.001, 0.001), (0.0, 0.0), (0.02, 0.5), (3.0, 1.5)]),
     pause=st.sampled_from([0.0, 0.1]),
@@ -162,7 +196,8 @@ def test_every_call_ends_once_and_leaves_nothing(
     record: bool,
 ) -> None:
     async def story() -> None:
-        world = World(n1001=lambda call: _app(call, pause=pause, record=record), n8002=_phone)
+        early, hears = "early" in manners, "hears" in manners
+        world = World(n1001=lambda call: _app(call, pause=pause, record=record, early=early, hears=hears), n8002=_phone)
         world.takers.add("8009")
         line = world.phone("line", 23)
         world.desks[line.flow] = "8001"
@@ -173,13 +208,15 @@ def test_every_call_ends_once_and_leaves_nothing(
         agent.answer_after = answer_after
         agent.deaf = "agent deaf" in manners
         agent.refuse_with = 486 if "agent busy" in manners else 0
-        caller.acks = "no ack" not in manners
+        caller.acks, caller.pracks = "no ack" not in manners, "no prack" not in manners
         if "two phones" in manners:
             world.agent("mobile", 21).answer_after = 1.0
         pattern = iter(lost)
         world.lose = lambda data: next(pattern, False)
         caller.ack_body = sdp("192.0.2.10", 4000) if "late offer" in manners else b""
-        caller.call("1001", b"" if "late offer" in manners else None)
+        caller.prack_body = caller.ack_body
+        wish = {"Supported": "100rel"} if "reliable" in manners else {}
+        caller.call("1001", b"" if "late offer" in manners else None, **wish)
         for moment, what in steps:
             asyncio.get_running_loop().call_later(moment, DOES[what], world, caller, agent)
         asyncio.get_running_loop().call_later(60, caller.hang_up)

@@ -123,7 +123,7 @@ class Softphone:
 
     def says(self, status: int, body: bytes = b"", *, tag: str = "", rseq: int = 0, **headers: str) -> None:
         """A provisional response to the INVITE that it has not answered; with `rseq` a reliable one."""
-        if self._invite is None or self._key is None:
+        if self._invite is None or self._key is None or self.usage.unanswered != self._key:
             return
         response = reply(self._invite, status, to_tag=tag or f"to{self.name}")
         response.headers.add("Contact", self.contact or "")
