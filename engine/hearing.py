@@ -20,8 +20,7 @@ class Hearing:
         self._ringback = ringback
         self._toned: tuple[Plane, PortId] | None = None  # where it plays
         self._far: SipLeg | None = None
-        self._joined: SipLeg | None = None
-        self._ports: tuple[Plane, PortId, PortId] | None = None
+        self._ports: tuple[Plane, PortId, PortId] | None = None  # that are joined
         self._opening: asyncio.Task[None] | None = None
 
     def progressed(self, far: SipLeg, sounds: bool) -> None:
@@ -40,19 +39,15 @@ class Hearing:
             self._join()
 
     def stop(self) -> None:
-        """The dial is over. Who answered goes on being heard until the two are bridged."""
+        """The dial is over. Who answered goes on being heard until the two are bridged; the others have ended."""
         if self._opening is not None:
             self._opening.cancel()
-        joined, hearer, self._hearer = self._joined, self._hearer, None
-        if hearer is not None:
-            self._hush(hearer)
-        if joined is None or hearer is None or (joined.answered and not joined.ended.done()):
-            return
-        if hearer.has_media:
-            hearer.plane.unbridge(hearer.port)
+        if self._hearer is not None:
+            self._hush(self._hearer)
+        self._hearer = None
 
     def _ring(self, hearer: SipLeg) -> None:
-        if not self._ringback or not hearer.answered or not hearer.has_media or self._joined is not None:
+        if not self._ringback or not hearer.answered or not hearer.has_media or self._ports is not None:
             return
         if self._toned != (hearer.plane, hearer.port):
             self._toned = hearer.plane, hearer.port
@@ -80,6 +75,6 @@ class Hearing:
             return
         ports = (hearer.plane, hearer.port, far.port)
         if self._ports != ports:
-            self._joined, self._ports = far, ports
+            self._ports = ports
             self._hush(hearer)
             hearer.plane.bridge(hearer.port, far.port)

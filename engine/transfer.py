@@ -135,6 +135,8 @@ def _attended(ua: "UserAgent", leg: "SipLeg", asked: Refer, referral: Referral) 
     if call is None or consult is None or call.partner is not own or consult.leg is own or not consult.leg.phone:
         return 603
     partner = consult.partner
+    if partner is not None and asked.early_only:
+        return 486  # answered meanwhile (RFC 3891 §3)
     if partner is None:
         if not ua.may_transfer_to(consult.dialled):
             return 404

@@ -21,6 +21,8 @@ class Refer(NamedTuple):
     host: str
     replaces: DialogId | None
     """The dialog of ours that the call is to be taken from: (Call-ID, our tag, the phone's tag)."""
+    early_only: bool
+    """Only while that dialog is early (RFC 3891 §6.1)."""
     silent: bool
     """`Refer-Sub: false`: the phone wants to hear nothing of it."""
 
@@ -34,7 +36,10 @@ def parse_refer(request: Request) -> Refer:
     if uri.scheme not in ("sip", "sips"):
         raise BadHeader("Refer-To")
     silent = (request.headers.get("Refer-Sub") or "").partition(";")[0].strip().lower() == "false"
-    return Refer(uri.username, uri.host, _replaces(uri.headers), silent)
+    replaces = _replaces(uri.headers)
+    dialog = None if replaces is None else parse_replaces(replaces)
+    early_only = replaces is not None and is_early_only(replaces)
+    return Refer(uri.username, uri.host, dialog, early_only, silent)
 
 
 def parse_replaces(value: str) -> DialogId:
@@ -51,11 +56,15 @@ def parse_replaces(value: str) -> DialogId:
     return call_id, tags["to-tag"], tags["from-tag"]
 
 
-def _replaces(headers: str) -> DialogId | None:
+def is_early_only(value: str) -> bool:
+    return "early-only" in (part.strip().lower() for part in value.split(";")[1:])
+
+
+def _replaces(headers: str) -> str | None:
     found = [value for name, _, value in (part.partition("=") for part in headers.split("&")) if _is_replaces(name)]
     if len(found) > 1:
         raise BadHeader("Refer-To")
-    return parse_replaces(unquote(found[0])) if found else None
+    return unquote(found[0]) if found else None
 
 
 def _is_replaces(name: str) -> bool:

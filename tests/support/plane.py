@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engine.media.plane import (
+    Direction,
     Dtmf,
     MediaEvent,
     PlaneError,
@@ -39,6 +40,8 @@ class FakePort:
     """Of which it is the left side."""
     keys: str = ""
     """Sent to the far end."""
+    awaited_since: float = -1.0
+    """From when silence counts (see reference_leg.py); -1: never."""
 
 
 class FakePlane:
@@ -82,6 +85,9 @@ class FakePlane:
 
     def connect(self, port: PortId, remote: Remote) -> None:
         if (found := self._find(port, "connect")) is not None:
+            both = remote.direction is Direction.SENDRECV
+            if not both or found.awaited_since < 0:
+                found.awaited_since = asyncio.get_running_loop().time() if both else -1.0
             found.remote = remote
 
     def play(self, port: PortId, play: PlayId, clips: Sequence[str], *, loop: bool, barge_in: bool) -> None:

@@ -62,7 +62,7 @@ class Options:
     srtp: str = ""
     """forbidden | optional | required, with keys in SDP; pjsua, baresip and linphone only."""
     reliable: str = ""
-    """optional | required: provisional responses by RFC 3262; pjsua only, of which the others are asked for nothing."""
+    """optional | required: provisional responses by RFC 3262; pjsua and baresip only."""
     srtp_suite: str = ""
     """pjsua: the only one that it speaks; "" for all it knows."""
 

@@ -264,8 +264,10 @@ def test_early_media_may_last_longer_than_the_silence_that_we_suffer() -> None:
         caller.call("1001")
         await asyncio.sleep(1)
         world.plane.fall_silent(world.call.leg.port)
+        assert world.plane.ports[world.call.leg.port].awaited_since < 0.1
         await asyncio.sleep(2)
         assert caller.statuses == [200]
+        assert world.plane.ports[world.call.leg.port].awaited_since > 2.0
         world.plane.fall_silent(world.call.leg.port)
         await asyncio.sleep(1)
         assert caller.log[-1] == "bye"
@@ -288,6 +290,53 @@ def test_the_rejection_after_early_media() -> None:
         await world.settle()
         (ended,) = world.of(CallEnded)
         assert (ended.outcome, ended.sip_status) == (CallOutcome.REFUSED, 404)
+
+    play(story)
+
+
+def test_who_waits_for_early_media_is_let_go_by_the_end_of_the_leg() -> None:
+    heard: list[bool] = []
+
+    async def app(call: LiveCall) -> None:
+        async def beside() -> None:
+            heard.append(await call.leg.early_media())
+
+        waiting = asyncio.create_task(beside())
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.wait([waiting], timeout=1)
+
+    async def story() -> None:
+        world = World(n1001=app)
+        caller = world.phone("caller", 10)
+        caller.pracks = False
+        caller.call("1001", b"", Supported="100rel")
+        await asyncio.sleep(1)
+        caller.hang_up()
+        await asyncio.sleep(1)
+        assert heard == [False]
+        await world.settle()
+
+    play(story)
+
+
+def test_an_invite_cannot_replace_an_early_dialog_that_its_caller_began() -> None:
+    """RFC 3891 §3: 481; one that is answered is there, and is refused for other reasons."""
+
+    async def story() -> None:
+        world = World(n1001=announce)
+        caller, thief = world.phone("caller", 10), world.phone("thief", 11)
+        caller.call("1001", Supported="100rel")
+        await asyncio.sleep(1)
+        assert caller.dialog is not None
+        named = f"{caller.dialog.call_id};to-tag={caller.dialog.remote_tag};from-tag={caller.dialog.local_tag}"
+        for status in (481, 403):
+            thief.call("1001", Replaces=named)
+            await asyncio.sleep(2)
+            assert thief.statuses[-1] == status
+        caller.hang_up()
+        await world.settle()
 
     play(story)
 
@@ -419,6 +468,7 @@ def test_the_caller_hears_what_comes_before_the_answer(rseq: int) -> None:
         await asyncio.sleep(1)
         assert line.joined
         assert line.caller.statuses == [200]
+        assert line.world.plane.ports[line.world.call._phones[0].port].awaited_since > 2.0, "silence counts from now"
         line.caller.hang_up()
         await line.world.settle()
         assert [event.leg[-2:] for event in line.world.of(LegEarlyMedia)] == ["-2", "-1"]

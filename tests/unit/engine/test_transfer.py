@@ -298,6 +298,23 @@ def test_attended_transfer_takes_only_from_the_same_phone(who: str) -> None:
     play(story)
 
 
+def test_a_transfer_that_is_wanted_only_while_the_phone_rings() -> None:
+    """RFC 3891 §6.1: `early-only`, and the one consulted has taken up in the same moment."""
+
+    async def story() -> None:
+        office = Office()
+        await consulting(office)
+        office.first.refer(office.line.replaces.replace(">", "%3Bearly-only>"))
+        await asyncio.sleep(1)
+        assert statuses(office.first, "REFER") == [486]
+        assert office.hears(office.line) == "second", "they go on talking"
+        office.line.hang_up()
+        office.caller.hang_up()
+        await office.world.settle()
+
+    play(story)
+
+
 def _mirror(phone: Softphone) -> tuple[str, str, str]:
     assert phone.dialog is not None
     return phone.dialog.call_id, phone.dialog.remote_tag, phone.dialog.local_tag
