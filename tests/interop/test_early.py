@@ -167,8 +167,8 @@ def test_whoever_calls_a_colleague_hears_his_phone_before_the_answer(stage: Stag
 
 
 def test_a_transfer_to_one_whose_phone_still_rings(stage: Stage, tmp_path: Path) -> None:
-    """pjsua asks for an attended transfer before the consultation is answered: the caller rings in its place. Both it and
-    the caller insist on PRACK, without which neither would come to talk."""
+    """pjsua asks for an attended transfer before the consultation is answered: the caller rings in its place. Both it
+    and the caller insist on PRACK, without which neither would come to talk."""
     site, before = stage.site, stage.site.last()
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(agent(site, "pjsua", tmp_path, reliable="required"))

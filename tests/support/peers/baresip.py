@@ -166,7 +166,7 @@ async def main() -> None:
             f"rtp_ports {options.rtp_port}-{options.rtp_port + 18}\n{secured}"
         ),
     )
-    extra = (f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else ()
+    extra: tuple[str, ...] = (f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else ()
     if options.reliable:
         extra += (f"100rel={'required' if options.reliable == 'required' else 'yes'}",)
     account = baresip.Account(
