@@ -82,7 +82,7 @@ class LiveTransfer:
 
     def take(self) -> "SipLeg | None":
         leg = self._consult.partner if self._consult is not None else None
-        if self._consult is None or leg is None or leg.plane is not self._call.leg.plane:
+        if self._consult is None or leg is None:
             return None
         self._consult.give_up(leg)
         self._call.adopt(leg)

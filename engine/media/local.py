@@ -47,6 +47,8 @@ class LocalPlane:
         """ports: UDP ports to use; even ones carry RTP, the odd ones after them RTCP."""
         self._core = core
         self._free = deque(port for port in ports if port % 2 == 0 and port + 1 in ports)
+        # To the first ports, phones of calls may still send that were those of a process that died in our place.
+        self._free.rotate(-chance.randrange(len(self._free)))
         self._recordings = recordings
         self._chance = chance
         self._states: dict[int, PortState] = {}

@@ -88,6 +88,8 @@ def _reinvite(event: str, direction: str, version: int) -> str:
 <nop next="1"><action><log message="{event}"/></action></nop>"""
 
 
+ASKED = '<ereg regexp="a=(sendrecv|sendonly|recvonly|inactive)" search_in="body" assign_to="whole,asked"/>'
+
 TALK = f"""<label id="1"/>
 <recv request="MESSAGE" optional="true" next="2"/>
 <recv request="SUBSCRIBE" optional="true" next="3"/>
@@ -96,9 +98,7 @@ TALK = f"""<label id="1"/>
   <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Refer-To:" assign_to="goal"/>
 </action></recv>
 <recv request="NOTIFY" optional="true" next="7"/>
-<recv request="INVITE" optional="true" next="6"><action>
-  <ereg regexp="a=(sendrecv|sendonly|recvonly|inactive)" search_in="body" assign_to="whole,asked"/>
-</action></recv>
+<recv request="INVITE" optional="true" next="6">{LEARN_MEDIA.format(more=ASKED)}</recv>
 <recv request="OPTIONS" optional="true" next="7"/>
 <recv request="BYE"/>
 {_answer("200 OK", "[last_Via:]")}

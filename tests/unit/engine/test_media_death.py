@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from engine.call import Collected, Dial, Played, Why
+from engine.moving import ANSWER_WITHIN
+from engine.outbound_leg import OutboundLeg
 from engine.relocation import WAIT
+from engine.sdp.crypto import PREFERENCE, SrtpPolicy
 from engine.session import LiveCall
 from engine.sip.message import Request
+from engine.trunks.credentials import Credentials
 from events.types import (
     CallBridged,
     CallEnded,
@@ -25,6 +29,9 @@ from events.types import (
 from tests.support.plane import FakePlane, FakePort
 from tests.support.softphone import Softphone, sdp
 from tests.unit.engine.test_agent import Queue, talking
+from tests.unit.engine.test_conference import Room
+from tests.unit.engine.test_early import announce
+from tests.unit.engine.test_srtp import CM, keys, secured, under
 from tests.unit.engine.world import World, play
 
 RESTART = 0.4
@@ -485,5 +492,129 @@ def test_a_move_that_the_peer_refuses_is_taken_back() -> None:
         caller.hang_up()
         await world.settle()
         assert not world.of(LegMediaMoved)
+
+    play(story)
+
+
+def test_a_conference_goes_on_with_all_who_are_in_it() -> None:
+    async def story() -> None:
+        room = Room()
+        await room.talk()
+        room.world.lose_media()
+        room.world.plane = room.world.add_plane(FakePlane("media1"))
+        await asyncio.sleep(3)
+        assert room.everybody() == [{"first", "second"}, {"caller", "second"}, {"caller", "first"}]
+        room.first.hang_up()
+        await asyncio.sleep(1)
+        assert room.hears(room.caller) == {"second"}
+        room.caller.hang_up()
+        await room.world.settle()
+        assert [event.repaired for event in room.world.of(RecordingStopped)] == [True, False, False]
+
+    play(story)
+
+
+@pytest.mark.parametrize("wish", ["", "100rel"])
+def test_a_caller_who_hears_us_before_the_answer_is_moved_when_he_has_it(wish: str) -> None:
+    async def story() -> None:
+        world = World(n1001=announce)
+        caller = world.phone("caller", 10)
+        caller.call("1001", None, **({"Supported": wish} if wish else {}))
+        await asyncio.sleep(1)
+        other = world.add_plane(FakePlane("media1"))
+        world.lose_media()
+        await asyncio.sleep(2.5)
+        assert other.played == ["early.wav", "late.wav"]
+        assert 200 in caller.statuses
+        await asyncio.sleep(1)
+        assert port(other, caller).remote is not None
+        await world.settle()
+        assert len(world.of(LegMediaMoved)) == 1
+
+    play(story)
+
+
+def test_early_media_of_a_telephone_is_heard_again() -> None:
+    async def story() -> None:
+        world = World(n1001=Queue())
+        caller, agent = world.phone("caller", 10), world.agent("agent", 20)
+        caller.call("1001")
+        await asyncio.sleep(0.5)
+        (phone,) = [leg for leg in world.ua.line.ports.values() if leg.phone]
+        assert isinstance(phone, OutboundLeg)
+        heard: list[str] = []
+        phone.early_heard = lambda leg: heard.append(leg.plane.name)
+        phone._sounds = True
+        again = await restarted(world)
+        await asyncio.sleep(0.1)
+        assert set(heard) == {"media0"}
+        await asyncio.sleep(3)
+        assert port(again, agent).partner is not None
+        caller.hang_up()
+        await world.settle()
+
+    play(story)
+
+
+def test_keys_of_srtp_are_new_ones() -> None:
+    async def story() -> None:
+        world = under(SrtpPolicy.OPTIONAL, World(n1001=music))
+        caller = world.phone("caller", 10)
+        caller.body = secured(10)
+        caller.call("1001")
+        await asyncio.sleep(1)
+        (before,) = keys(world)
+        tag = 1 + PREFERENCE.index(CM)
+        caller.body = secured(10).replace(b"crypto:1", b"crypto:%d" % tag)
+        world.plane = world.add_plane(FakePlane("media1"))
+        world.lose_media(world.planes[0])
+        await asyncio.sleep(2)
+        (now,) = keys(world)
+        assert before is not None
+        assert now is not None
+        assert (now.suite, now.local_key != before.local_key) == (before.suite, True)
+        caller.hang_up()
+        await world.settle()
+
+    play(story)
+
+
+@pytest.mark.parametrize("status", [401, 407])
+def test_an_operator_may_ask_for_proof_of_the_re_invite(status: int) -> None:
+    async def story() -> None:
+        world, caller, agent = talking(Queue())
+        other = world.add_plane(FakePlane("media1"))
+        await asyncio.sleep(5)
+        leg = world.call.partner
+        assert leg is not None
+        leg.credentials = Credentials("user", "secret", "op")
+        agent.refuse_with = status
+        name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+        agent.extra = {name: 'Digest realm="op", nonce="n", qop="auth", algorithm=MD5'}
+        world.lose_media()
+        await asyncio.sleep(0.015)
+        agent.refuse_with = 0
+        await asyncio.sleep(3)
+        proof = "Authorization" if status == 401 else "Proxy-Authorization"
+        assert [invite.headers.get(proof) is not None for invite in offers(agent)] == [False, False, True]
+        assert port(other, agent).partner == other.at(caller.remote_rtp)
+        caller.hang_up()
+        await world.settle()
+
+    play(story)
+
+
+def test_a_peer_that_says_100_and_then_nothing_is_not_waited_for() -> None:
+    async def story() -> None:
+        world, caller, agent = talking(Queue())
+        world.add_plane(FakePlane("media1"))
+        await asyncio.sleep(5)
+        agent.answer_after = None
+        world.lose_media()
+        await asyncio.sleep(ANSWER_WITHIN + 0.5)
+        assert agent.log[-2:] == ["cancelled", "bye"]
+        await world.settle(100)
+        assert {event.leg[-1]: event.reason for event in world.of(LegEnded)}["2"] == "media_lost"
+        assert caller.log[-1] == "bye"
 
     play(story)

@@ -16,6 +16,7 @@ from events.types import (
     RecordingStarted,
     TransferKind,
 )
+from tests.support.plane import FakePlane
 from tests.support.softphone import Softphone
 from tests.unit.engine.world import World, play
 
@@ -273,6 +274,55 @@ def test_a_consultation_that_was_not_answered_yet_becomes_a_blind_transfer() -> 
         assert office.hears(office.caller) == "second"
         assert office.first.notified[-1] == "SIP/2.0 200 OK"
         office.caller.hang_up()
+        await office.world.settle()
+
+    play(story)
+
+
+def test_attended_transfer_between_calls_on_two_media_processes() -> None:
+    """The consulted party goes to the caller's by re-INVITE; the caller hears music until then."""
+
+    async def story() -> None:
+        office = Office()
+        await office.talk()
+        other = office.world.add_plane(FakePlane("media1"))
+        office.line.call("8002")
+        await asyncio.sleep(3)
+        for leg in (office.world.ua.calls[call].leg for call in list(office.world.ua.calls)[1:]):
+            assert await office.world.ua.relocation.relocate(leg, other)
+            partner = office.world.ua.calls[leg.call].partner
+            assert partner is not None
+            assert await office.world.ua.relocation.relocate(partner, other)
+        assert other.at(office.second.remote_rtp) is not None
+        office.first.refer(office.line.replaces)
+        await asyncio.sleep(0.5)
+        assert office.hears(office.caller) == "hold.wav"
+        await asyncio.sleep(2)
+        assert office.hears(office.caller) == "second"
+        assert office.hears(office.second) == "caller"
+        assert office.first.notified[-1] == "SIP/2.0 200 OK"
+        assert office.desk.ends[-1].transfer is not None
+        office.caller.hang_up()
+        await office.world.settle()
+
+    play(story)
+
+
+def test_a_consulted_party_that_cannot_be_moved_leaves_the_caller_alone() -> None:
+    async def story() -> None:
+        office = Office()
+        await office.talk()
+        other = office.world.add_plane(FakePlane("media1"))
+        office.line.call("8002")
+        await asyncio.sleep(3)
+        partner = office.world.ua.calls[list(office.world.ua.calls)[1]].partner
+        assert partner is not None
+        assert await office.world.ua.relocation.relocate(partner, other)
+        office.second.refuse_with = 488
+        office.first.refer(office.line.replaces)
+        await asyncio.sleep(3)
+        assert office.second.log[-1] == "bye"
+        assert office.desk.ends[-1].talked == 0.0
         await office.world.settle()
 
     play(story)

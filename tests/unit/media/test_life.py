@@ -32,6 +32,13 @@ def test_pair_is_even_and_odd(rig: Rig) -> None:
     assert len(set(numbers)) == 5
 
 
+def test_a_port_that_is_asked_for_is_given_if_it_is_free(rig: Rig) -> None:
+    assert rig.plane.open("127.0.0.1", rtp_port=31_444)[1] == 31_444
+    others = [rig.plane.open("127.0.0.1", rtp_port=number)[1] for number in (31_444, 31_445, 999)]
+    assert len({31_444, *others}) == 4
+    assert all(number % 2 == 0 and 31_000 <= number < 32_000 for number in others)
+
+
 def test_close_frees_descriptors_at_once(rig: Rig) -> None:
     before = descriptors()
     ports = [rig.plane.open("127.0.0.1")[0] for _ in range(10)]
