@@ -7,7 +7,6 @@ import pytest
 
 from engine.call import Collected, Dial, Played, Why
 from engine.moving import ANSWER_WITHIN
-from engine.outbound_leg import OutboundLeg
 from engine.relocation import WAIT
 from engine.sdp.crypto import PREFERENCE, SrtpPolicy
 from engine.session import LiveCall
@@ -30,7 +29,7 @@ from tests.support.plane import FakePlane, FakePort
 from tests.support.softphone import Softphone, sdp
 from tests.unit.engine.test_agent import Queue, talking
 from tests.unit.engine.test_conference import Room
-from tests.unit.engine.test_early import announce
+from tests.unit.engine.test_early import Line, announce
 from tests.unit.engine.test_srtp import CM, keys, secured, under
 from tests.unit.engine.world import World, play
 
@@ -534,24 +533,27 @@ def test_a_caller_who_hears_us_before_the_answer_is_moved_when_he_has_it(wish: s
     play(story)
 
 
-def test_early_media_of_a_telephone_is_heard_again() -> None:
+@pytest.mark.parametrize("rseq", [0, 3], ids=["unreliable", "reliable"])
+def test_early_media_of_a_telephone_is_heard_again(rseq: int) -> None:
     async def story() -> None:
-        world = World(n1001=Queue())
-        caller, agent = world.phone("caller", 10), world.agent("agent", 20)
-        caller.call("1001")
-        await asyncio.sleep(0.5)
-        (phone,) = [leg for leg in world.ua.line.ports.values() if leg.phone]
-        assert isinstance(phone, OutboundLeg)
-        heard: list[str] = []
-        phone.early_heard = lambda leg: heard.append(leg.plane.name)
-        phone._sounds = True
-        again = await restarted(world)
+        line = Line(Supported="100rel")
+        await asyncio.sleep(1)
+        line.callee.says(183, sdp("192.0.2.20", 4700), rseq=rseq)
+        await asyncio.sleep(1)
+        line.world.plane = await restarted(line.world)
         await asyncio.sleep(0.1)
-        assert set(heard) == {"media0"}
+        assert line.joined
+        assert line.far == 4700
+        line.callee.body = b"" if rseq else sdp("192.0.2.20", 4700)
+        line.callee.answer()
+        line.callee.body = sdp("192.0.2.20", 4700)
+        await asyncio.sleep(0.1)
+        line.callee.answer()
         await asyncio.sleep(3)
-        assert port(again, agent).partner is not None
-        caller.hang_up()
-        await world.settle()
+        assert line.joined
+        line.caller.hang_up()
+        await line.world.settle()
+        assert len(line.world.of(LegMediaMoved)) == 2
 
     play(story)
 
