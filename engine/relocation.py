@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WAIT = 3.0
-"""Seconds for which a call without a media process waits for one."""
+WAIT = 8.0
+"""Seconds for which a call without a media process waits for one: on a busy machine the next one starts slowly, and who
+hears nothing for a while is better served than who has to call again."""
 LOOK_EVERY = 0.05
 """Seconds between two looks for one."""
 PACE = 0.002
@@ -89,7 +90,7 @@ class Relocation:
         death.group(legs)
         if legs:
             log.warning("legs lost their media process", media=plane.name, legs=len(legs))
-            self._start(self._take_up(legs, death))
+            self._start(self._take_up(sorted(legs, key=lambda leg: leg.call), death))
 
     async def instead(self, leg: "SipLeg", error: PlaneError) -> Plane:
         """See Line.instead."""
@@ -126,6 +127,7 @@ class Relocation:
     # --- inside -------------------------------------------------------------------------------------------------
 
     async def _take_up(self, legs: Sequence["SipLeg"], death: _Death) -> None:
+        """legs: those of a call together, the oldest call first."""
         call: CallId | None = None
         for leg in legs:
             if call is not None and leg.call != call:
