@@ -17,6 +17,7 @@ from app.supervised import Supervised
 from app.transports import SPARE_DESCRIPTORS, parse_sip_socket
 from app.wiring import Control, Inputs
 from engine.transport.pool import CONNECTIONS_LIMIT
+from kernel import collector
 from kernel.clock import system_clock
 from kernel.heartbeat import beat
 from kernel.ids import system_ids
@@ -36,6 +37,7 @@ async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await control.start()
+    collector.settle()
     tasks = [asyncio.create_task(beat(beat_fd))]
     if report_fd >= 0:
         tasks.append(asyncio.create_task(Supervised(control.emit, control.draining).run(report_fd)))

@@ -11,6 +11,7 @@ from app.control_socket import Refused, Unavailable, ask_async
 from app.logs import configure_logs
 from app.settings import load
 from app.status import site_names
+from kernel import collector
 from kernel.clock import system_clock
 from web.api import ControlAway, ControlRefused
 from web.feed import Feed
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> None:
     feed = Feed(options.journal, system_clock().wall, queues=site.queues, agents=site.agents)
     control, history = SocketControl(options.control_socket), SqlHistory(site.database)
     app = create_app(feed, site_names(site), control, history, site.main.web.token.get_secret_value())
+    collector.settle(old=collector.SOMETIMES)
     asyncio.run(serve(app, feed, socket.socket(fileno=options.http_fd), options.beat_fd))
 
 

@@ -20,6 +20,7 @@ from events.segments import begins, segments
 from events.snapshots import folder, save
 from events.store import UNAVAILABLE, Moved, Projector, database_url, open_engine
 from events.types import Recorded
+from kernel import collector
 from kernel.heartbeat import beat
 
 BATCH: Final = 1000
@@ -196,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         database_url(given.database)
     except ValueError as error:
         parser.error(str(error))
+    collector.settle(old=collector.SOMETIMES)
     return asyncio.run(serve(given.journal, given.database, given.beat_fd))
 
 
