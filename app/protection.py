@@ -69,9 +69,9 @@ class Defence(Model):
 class OverloadLimits(Model):
     """At these loads new calls begin to be refused with 503."""
 
-    busy: Annotated[float, Field(gt=0, le=1)] = 0.95
+    busy: Annotated[float, Field(gt=0, le=1)] = 0.98
     """Share of one processor core that the control process needs."""
-    lag: Seconds = 0.15
+    lag: Seconds = 0.25
     """Lateness of its event loop."""
     transactions: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of the transaction table."""

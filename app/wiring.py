@@ -67,6 +67,7 @@ from ivr.announce import QueueAnnouncer
 from ivr.interpreter import Interpreter
 from ivr.ports import Ports
 from kernel.clock import Clock
+from kernel.collector import Collector
 from kernel.ids import Ids
 
 log = structlog.get_logger()
@@ -157,6 +158,7 @@ class Control:
         )
         self._tidying: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
+        self._collector = Collector(clock.monotonic())
         self._lag_ms = 0.0
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class Control:
         self._acd.restore(self._agents_past)
         self._agents_past.clear()
         await self._server.start()
-        await self._transports.start(self._inputs.sip, self._sip.trace.receiving(self._ua.receive), self._ua.flow_lost)
+        await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
         self._tidying = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
@@ -263,7 +265,8 @@ class Control:
                 chance=chance,
                 emit=self.emit,
                 outbox=self._outbox,
-                send=self._sip.trace.sending(self._transports.send),
+                send=self._transports.send,
+                note=self._sip.trace.note,
                 flow_to=self._transports.flow_to,
                 alive=self._transports.alive,
                 fault_of=self._transports.fault_of,
@@ -337,7 +340,7 @@ class Control:
         self._overload.sample(
             Load(
                 busy=self._meter.busy(self._clock.monotonic()),
-                lag=max(0.0, now - due),
+                lag=max(0.0, now - due, self._ua.delay),
                 transactions=self._ua.transactions,
                 journal=self._journal.unsynced_ms / 1000,
                 media=self._lateness.seconds,
@@ -364,6 +367,7 @@ class Control:
             )
         )
         self._lag_ms = 0.0
+        self._collector.look(self._clock.monotonic(), busy=bool(self._ua.calls))
         self._later(REPORT_EVERY, self._report)
 
     def _later(self, delay: float, do: Callable[[], None]) -> None:

@@ -1,44 +1,57 @@
 """When there is more to do than can be done, refuse new calls at once, so that those in progress do not suffer.
 
 Theory of operation. Ten times a second the shell says how loaded it is (`sample`). Each measure is divided by its
-limit; the worst is the *pressure*. At 1 shedding begins: new INVITEs pass a token bucket whose rate starts a little
-below what was admitted lately, falls by a factor every 0.4 s as long as the pressure stays at or above 1 (the more
-often in a row it had to), holds still just below 1, and rises under `RISE_BELOW`, in proportion to what is left to
-there (as the occupancy algorithms of RFC 6357's family do), and slowly when it is near: a dead band is the hysteresis.
-It ends when nothing needed to be refused for `CALM_FOR` seconds.
+limit; the worst is the *pressure*. At 1 shedding begins: new INVITEs pass a token bucket whose rate is at first what
+was admitted lately, but not more than the *capacity*: calls admitted a second, divided by the share of the processor
+that was taken meanwhile, averaged over longer than most of a call's work takes to come. Near the limit that is exact;
+known from quieter times it is some way too high, but it cuts a burst at once to about what can be done.
+
+From then on the rate is drawn to the capacity, as it is learnt anew, and drifts beside that (`_drift`): up by what is
+left of the processor, down when nothing is left, faster down when the loop is late; between them it does not (the
+hysteresis). All steps are small, since a call's work comes in the second after its INVITE. A measure other than these
+two, at its limit, lets the rate fall at a fixed pace. Shedding ends when nothing was refused for `CALM_FOR` seconds.
 
 While `closed` says why, none is let in: what bounds us then is room, not speed.
 
-Only INVITEs outside dialogs are ever refused. A refusal costs one parse and one datagram, no transaction; the same
-INVITE again gets the same refusal (RFC 3261 §8.2.7).
+Only INVITEs outside dialogs are ever refused. A refusal costs one look (sip/glimpse.py) and one datagram, no parse and
+no transaction; the same INVITE again gets the same refusal (RFC 3261 §8.2.7).
 
 Pure: `now` in, values out.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from events.types import CallsShed, Event, OverloadBegan, OverloadEnded
 
-DECREASE_EVERY = 0.4
-"""Seconds between two steps down: it takes that long to see what the last one did."""
-RISE_BELOW = 0.92
-RISE_SLOWEST, RISE_FASTEST = 0.03, 1.0
-"""A second, of the rate. Between them: half of what is left up to RISE_BELOW, as the pressure tells."""
-HEADROOM = 1.5
+LEARNT_OVER = 6.0
+"""Seconds over which the capacity is averaged."""
+LEARNT_FROM = 0.15
+"""Share of the processor below which calls say little about what they cost: too much else runs."""
+FLOOR = 0.4
+"""Of the capacity: lower the rate does not fall for lateness, else nothing is served while the loop catches up."""
+HOLD_FROM = 0.95
+"""Share of a measure's limit above which the rate rises no more."""
+RISE, FASTEST_RISE = 0.5, 0.5
+"""Share of the rate a second: for each share of the processor that is left to HOLD_FROM; and at most."""
+FALL_FULL, FALL_LATE, FASTEST_FALL = 0.1, 0.3, 1.0
+"""The same while the processor is all taken; for each limit that the loop is late; and at most."""
+FALL_OTHER = 0.5
+"""The same while another measure is at its limit."""
+PULL = 1.0
+"""Share a second of the way to the capacity that the rate goes while the loop is in time."""
+HEADROOM = 1.3
 """The rate rises no further beyond what is really admitted."""
-PEAK_FADES = 0.05
-"""A second: the highest admitted rate lately is what a stall of the whole machine is judged by."""
 CALM_FOR = 3.0
-BURST = 0.25
+BURST = 0.1
 """Seconds' worth of the rate that may come at once."""
 LOWEST = 5.0
 """New calls a second that are let in whatever the pressure: without any, nothing would tell that it fell."""
 AVERAGED_OVER = 0.6
 """Seconds over which admitted calls and the busy share are averaged."""
-LAG_SAMPLES = 9
+LAG_SAMPLES = 5
 REFUSED_FOR = 5.0
 """Seconds for which a refused INVITE is remembered: its retransmissions come within (T1, 2·T1, 4·T1 …)."""
 REFUSED_LIMIT = 20_000
@@ -66,8 +79,8 @@ class Load(NamedTuple):
 class Limits(NamedTuple):
     """Pressure 1 of each measure."""
 
-    busy: float = 0.95
-    lag: float = 0.15
+    busy: float = 0.98
+    lag: float = 0.25
     transactions: float = 0.8
     journal: float = 5.0
     media: float = 0.02
@@ -81,11 +94,26 @@ class _Spell:
     rate: float
     tokens: float
     refilled: float
-    stepped: float
     calm_since: float
-    steps: int = 1
-    """Steps down without a pause: each is larger, since how far we are beyond what can be done cannot be seen."""
     shed: int = 0
+
+
+class _Capacity:
+    """Calls a second that take the processor to its limit; infinity as long as that is not known."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._busy = self._calls = self._known_for = 0.0
+        self.rate = float("inf")
+
+    def learn(self, busy: float, calls: float, elapsed: float) -> None:
+        """busy: share of the processor. calls: admitted a second."""
+        self._known_for = min(self._known_for + elapsed, LEARNT_OVER)
+        part = elapsed / self._known_for
+        self._busy += (busy - self._busy) * part
+        self._calls += (calls - self._calls) * part
+        if self._busy >= LEARNT_FROM and self._calls > LOWEST:
+            self.rate = self._limit * self._calls / self._busy
 
 
 class Overload:
@@ -99,7 +127,7 @@ class Overload:
         self._busy = 0.0
         self._admitted = 0
         self._admitted_rate = 0.0
-        self._peak = 0.0
+        self._capacity = _Capacity(limits.busy)
         self._lags: deque[float] = deque([0.0] * LAG_SAMPLES, LAG_SAMPLES)
         self._shed: Counter[str] = Counter()
         self._told = 0.0
@@ -134,15 +162,16 @@ class Overload:
         self._admitted_rate += (self._admitted / elapsed - self._admitted_rate) * part
         self._lags.append(load.lag)
         load = load._replace(busy=self._busy, lag=sorted(self._lags)[LAG_SAMPLES // 2])
-        self._peak = max(self._admitted_rate, self._peak * (1.0 - PEAK_FADES * elapsed))
+        shares = {name: getattr(load, name) / limit for name, limit in self._limits._asdict().items()}
+        cause = max(shares, key=shares.__getitem__)
+        self.pressure = shares[cause]
+        self._capacity.learn(self._busy, self._admitted / elapsed, elapsed)
         self._admitted = 0
-        shares = [(value / limit, name) for name, value, limit in zip(Load._fields, load, self._limits, strict=True)]
-        self.pressure, cause = max(shares)
         self._worst = max(self._worst, self.pressure)
-        self._steer(cause, elapsed, now)
+        self._steer(cause, shares, elapsed, now)
         self._tell(now)
 
-    def _steer(self, cause: str, elapsed: float, now: float) -> None:
+    def _steer(self, cause: str, shares: Mapping[str, float], elapsed: float, now: float) -> None:
         spell = self._spell
         if spell is None:
             if self.pressure >= 1.0 or self.closed:
@@ -150,29 +179,21 @@ class Overload:
             return
         if self.closed:
             spell.calm_since = now
+        drift = _drift(shares)
+        floor = min(spell.rate, FLOOR * self._capacity.rate) if drift > -FALL_OTHER else 0.0
+        ceiling = max(spell.rate, HEADROOM * self._admitted_rate + LOWEST)
+        rate = spell.rate * (1.0 + drift * elapsed)
+        if shares["lag"] < 1.0 and drift > -FALL_OTHER and self._capacity.rate < float("inf"):
+            rate += (self._capacity.rate - rate) * PULL * elapsed
+        spell.rate = max(LOWEST, floor, min(rate, ceiling))
         if self.pressure >= 1.0:
             spell.calm_since = now
-            if now - spell.stepped >= DECREASE_EVERY:
-                spell.stepped = now
-                spell.rate = max(LOWEST, spell.rate * _fall(self.pressure, spell.steps))
-                spell.steps += 1
-            return
-        if self.pressure < RISE_BELOW:
-            spell.steps = 0
-            self._rise(spell, elapsed)
-        if now - spell.calm_since >= CALM_FOR:
+        elif now - spell.calm_since >= CALM_FOR:
             self._end(now)
 
-    def _rise(self, spell: _Spell, elapsed: float) -> None:
-        """By a share of the rate, as large as the pressure leaves room."""
-        room = RISE_BELOW / max(self.pressure, 0.01) - 1.0
-        share = min(max(room / 2.0, RISE_SLOWEST), RISE_FASTEST)
-        ceiling = max(spell.rate, HEADROOM * self._admitted_rate + LOWEST)
-        spell.rate = min(spell.rate * (1.0 + share * elapsed), ceiling)
-
     def _begin(self, cause: str, now: float) -> None:
-        rate = max(LOWEST, self._peak * _fall(self.pressure, 0))
-        self._spell = _Spell(now, rate, 0.0, now, now, now)
+        rate = max(LOWEST, min(self._admitted_rate, self._capacity.rate))
+        self._spell = _Spell(now, rate, 0.0, now, now)
         self._emit(OverloadBegan(cause=cause, pressure=round(self.pressure, 3)))
 
     def _end(self, now: float) -> None:
@@ -194,18 +215,30 @@ class Overload:
 
     def admit(self, branch: str, trunk: str, now: float) -> bool:
         """Whether this new INVITE may become a call. trunk: whose it is, "" for a phone's."""
-        spell = self._spell
-        if spell is not None:
-            if branch in self._refused:
-                return False
-            spell.tokens = min(spell.tokens + (now - spell.refilled) * spell.rate, max(1.0, spell.rate * BURST))
-            spell.refilled = now
-            if spell.tokens < 1.0 or self.closed:
-                self._refuse(spell, branch, trunk, now)
-                return False
-            spell.tokens -= 1.0
+        if self.refuses(branch, trunk, now):
+            return False
+        if self._spell is not None:
+            self._spell.tokens -= 1.0
         self._admitted += 1
         return True
+
+    def refuses(self, branch: str, trunk: str, now: float) -> bool:
+        """`admit` would say no, and this counts as that no. False changes nothing: `admit` must follow."""
+        spell = self._spell
+        if spell is None:
+            return False
+        if branch in self._refused:
+            return True
+        spell.tokens = min(spell.tokens + (now - spell.refilled) * spell.rate, max(1.0, spell.rate * BURST))
+        spell.refilled = now
+        if spell.tokens >= 1.0 and not self.closed:
+            return False
+        self._refuse(spell, branch, trunk, now)
+        return True
+
+    def refused(self, branch: str) -> bool:
+        """It was refused in the last seconds: an ACK with this branch is for that refusal."""
+        return branch in self._refused
 
     def retry_after(self, branch: str) -> int:
         """Seconds, the same for the same INVITE."""
@@ -222,6 +255,15 @@ class Overload:
         refused[branch] = now + REFUSED_FOR
 
 
-def _fall(pressure: float, steps: int) -> float:
-    """Factor of one step down, the one after `steps` others."""
-    return max(0.5, min(1.0 / max(pressure, 1.0), 0.92 - 0.1 * steps))
+def _drift(shares: Mapping[str, float]) -> float:
+    """Of the rate, as a share a second."""
+    other = max(shares["transactions"], shares["journal"], shares["media"])
+    if other >= 1.0:
+        return -FALL_OTHER
+    busy, late = shares["busy"], shares["lag"]
+    if late >= 1.0:
+        return -min(FALL_LATE * late, FASTEST_FALL)
+    if busy >= 1.0:
+        return -FALL_FULL
+    worst = max(busy, late, other)
+    return min(RISE * (HOLD_FROM - busy), FASTEST_RISE) if worst < HOLD_FROM else 0.0

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 from engine.authentication import Authenticator
 from engine.defence.gate import Gate
+from engine.line import SERVER
 from engine.overload import Overload
-from engine.sip import stateless
+from engine.sip import glimpse, stateless
 from engine.sip.flow import Flow
+from engine.sip.matching import ServerKey
 from engine.sip.message import Request, Response
 
 SIP = ("sip", "sips")
+WARNING = 'Warning: 399 callwright "overload"'
 
 
 class Answer(NamedTuple):
@@ -22,6 +25,16 @@ class Answer(NamedTuple):
 
     flow: Flow
     response: Response
+
+
+class Shed(NamedTuple):
+    """A message that needs no more looking at. data: what it is answered with; b"" for nothing."""
+
+    flow: Flow | None
+    data: bytes
+
+
+ABSORBED = Shed(None, b"")
 
 
 class Screening:
@@ -61,6 +74,21 @@ class Screening:
             return self._busy(request, flow)
         return True
 
+    def shed(self, data: bytes, flow: Flow, now: float, holds: Callable[[ServerKey], bool]) -> Shed | None:
+        """While calls are refused nearly all that comes is INVITEs of trunks and the ACKs of their refusals: what can
+        be done with them unparsed. None: parse them. holds: whether there is such a transaction."""
+        if data.startswith(b"ACK "):
+            return ABSORBED if self.overload.refused(glimpse.branch(data)) else None
+        trunk = self._trunk_of(flow)
+        seen = glimpse.glimpse(data) if trunk is not None else None
+        if seen is None or trunk is None or holds(seen.key):
+            return None
+        branch = seen.via.branch
+        if not self.overload.refuses(branch, trunk, now):
+            return None
+        headers = f"Retry-After: {self.overload.retry_after(branch)}\r\n{WARNING}\r\nServer: {SERVER}\r\n"
+        return Shed(*glimpse.answer(seen, flow, b"503 Service Unavailable", headers.encode()))
+
     def _challenge(self, request: Request, flow: Flow, now: float) -> Answer:
         back, response = stateless.answer(request, flow, 401)
         self._authenticator.add_challenge(response, flow, now)
@@ -70,5 +98,5 @@ class Screening:
         after = self.overload.retry_after(request.via.branch)
         back, response = stateless.answer(request, flow, 503)
         response.headers.add("Retry-After", str(after))
-        response.headers.add("Warning", '399 callwright "overload"')
+        response.headers.add(*WARNING.split(": ", 1))
         return Answer(back, response)

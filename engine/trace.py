@@ -81,7 +81,8 @@ class Conversation:
 
 
 class SipTrace:
-    """Stands between the transports and the user agent. One for a control process."""
+    """Told by the user agent what passes, all but calls refused at a glance for overload: they would wash away the
+    rest. One for a control process."""
 
     def __init__(self, monotonic: Callable[[], float], room: int = ROOM_BYTES) -> None:
         self._now = monotonic
@@ -95,25 +96,6 @@ class SipTrace:
         self._calls: dict[str, list[Conversation]] = {}
 
     # --- what passes --------------------------------------------------------------------------------------------
-
-    def receiving(self, receive: Callable[[bytes, Flow], None]) -> Callable[[bytes, Flow], None]:
-        """`receive`, seen by us first."""
-
-        def seen(data: bytes, flow: Flow) -> None:
-            if len(data) > 4:  # else a keep-alive
-                self.note(data, flow, sent=False)
-            receive(data, flow)
-
-        return seen
-
-    def sending(self, send: Callable[[Flow, bytes], bool]) -> Callable[[Flow, bytes], bool]:
-        """`send`, seen by us first."""
-
-        def seen(flow: Flow, data: bytes) -> bool:
-            self.note(data, flow, sent=True)
-            return send(flow, data)
-
-        return seen
 
     def note(self, data: bytes, flow: Flow, *, sent: bool) -> None:
         key = _call_id(data)

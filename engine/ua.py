@@ -13,6 +13,7 @@ import structlog
 from engine.admission import Admission, Admitted
 from engine.call import Dial, Dialled
 from engine.caller_leg import CallerLeg
+from engine.intake import Intake
 from engine.large import LargeRequests
 from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
@@ -86,6 +87,8 @@ class Parts:
     outbox: Outbox
     send: Callable[[Flow, bytes], bool]
     """To the transports; called only after the events before it are committed. False: the flow leads nowhere."""
+    note: Callable[..., None] = lambda data, flow, *, sent: None
+    """SipTrace.note: sees every message but those that are refused at a glance."""
     flow_to: FlowTo
     alive: Callable[[Flow], bool] = lambda _: True
     """Whether a flow can still carry something."""
@@ -112,6 +115,7 @@ class UserAgent:
         self.emit = parts.emit
         self._outbox = parts.outbox
         self._send = parts.send
+        self._note = parts.note
         self._planes = parts.planes
         self._registration = parts.registration
         self._admission = parts.admission
@@ -140,6 +144,9 @@ class UserAgent:
         self.line.instead = self.relocation.instead
         self._malformed = Throttle(MALFORMED_EVERY)
         self.recording_failures = Throttle(RECORDING_FAILED_EVERY)
+        self._intake = Intake(
+            self._take, asyncio.get_running_loop().call_soon, parts.clock.monotonic, parts.screening.gate.dropped
+        )
         self.calls: dict[CallId, LiveCall] = {}
         self._invites: dict[ServerKey, CallerLeg] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -162,6 +169,13 @@ class UserAgent:
         now = self.clock.monotonic()
         if not self._screening.gate.opens(data, flow, now):
             return
+        if not (self._screening.overload.shedding and self._shed(data, flow, now)):
+            self._intake.take(data, flow)
+
+    def _take(self, data: bytes, flow: Flow) -> None:
+        """Its turn has come."""
+        now = self.clock.monotonic()
+        self._note(data, flow, sent=False)
         try:
             message = parse(data)
         except ParseError as error:
@@ -172,6 +186,18 @@ class UserAgent:
             return
         self._layer.receive(message, flow, now)
         self._pump()
+
+    def _shed(self, data: bytes, flow: Flow, now: float) -> bool:
+        """Whether a message is done with unparsed, as a call too many. Its answer waits for no commit: no event is
+        behind it."""
+        shed = self._screening.shed(data, flow, now, self._layer.holds_key)
+        if shed is None:
+            return False
+        if shed.flow is not None:
+            self._counts.received["INVITE"] += 1
+            self._counts.sent["INVITE", 503] += 1
+            self._send(shed.flow, shed.data)
+        return True
 
     def _let_in(self, request: Request, flow: Flow, now: float) -> bool:
         """Whether a request is for the transaction layer; else it is dropped, or answered here without state."""
@@ -185,7 +211,7 @@ class UserAgent:
         method = request.method if request.method in METHODS else "other"
         self._counts.received[method] += 1
         self._counts.sent[method, response.status] += 1
-        self._outbox.add(self._send, back, response.encode())
+        self._outbox.add(self._deliver, back, response.encode())
         return False
 
     def _is_stray(self, request: Request) -> bool:
@@ -199,9 +225,15 @@ class UserAgent:
         """Share of the transaction table in use."""
         return self._layer.share
 
+    @property
+    def delay(self) -> float:
+        """Seconds that the first of the new calls has waited for its turn."""
+        return self._intake.delay(self.clock.monotonic())
+
     def flow_lost(self, flow: Flow) -> None:
         """A connection is gone."""
         now = self.clock.monotonic()
+        self._intake.lost(flow)
         self._screening.gate.flow_lost(flow)
         self._layer.flow_failed(flow, now)
         self._registration.disconnected(flow, now)
@@ -347,6 +379,7 @@ class UserAgent:
 
     def _deliver(self, flow: Flow, data: bytes) -> None:
         """An effect: events are written, the message may leave. What can't leave fails at once, not by time-out."""
+        self._note(data, flow, sent=True)
         if not self._send(flow, data):
             self._layer.flow_failed(flow, self.clock.monotonic())
             self._pump()

@@ -675,7 +675,8 @@ class SipReported(Event, frozen=True):
     dropped: int
     """Without an answer, by the defence (`kept_out` says why)."""
     kept_out: dict[str, int] = {}
-    """Why -> messages dropped: blocked, rate, scanner, junk, method, domain, probe, locked."""
+    """Why -> messages dropped: blocked, rate, scanner, junk, method, domain, probe, locked; waiting: too many calls at
+    once."""
 
 
 class MediaReported(Event, frozen=True):

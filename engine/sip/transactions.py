@@ -111,6 +111,10 @@ class TransactionLayer:
         INVITE's transaction, as CANCEL and the ACK of a failure are."""
         return server_key(request, request.via, method or request.method) in self._servers
 
+    def holds_key(self, key: ServerKey) -> bool:
+        """The same for one of whom only the key is known."""
+        return key in self._servers
+
     @property
     def share(self) -> float:
         """Of the transaction table in use."""

@@ -103,7 +103,9 @@ class World:
         authenticator = Authenticator(Nonces(b"k" * 32), "example.net", secrets or {}, self.events.append, ids.token)
         admission = _Admission(self.desks, self.trunks, authenticator, frozenset({"example.net"}), "*", self.limits)
         policy = Policy(domains=frozenset({"example.net"}), methods=frozenset(ALLOW.split(", ")))
-        shedding = Overload(overload.Limits(), self.events.append)
+        self.overload = shedding = Overload(overload.Limits(), self.events.append)
+        self.noted: list[bytes] = []
+        """What a trace would see."""
         gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
         self.registrar = Registrar()
         self.ua = UserAgent(
@@ -115,6 +117,7 @@ class World:
                 emit=self.events.append,
                 outbox=Outbox(lambda: None, loop.call_soon),
                 send=self._send,
+                note=lambda data, flow, *, sent: self.noted.append(data),
                 flow_to=self._flow_to,
                 large=LargeRequests(self.tcp.get, lambda host: self.mtu),
                 planes=self,
