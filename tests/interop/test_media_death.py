@@ -38,7 +38,7 @@ pytestmark = pytest.mark.interop
 
 PAIRS = [("pjsua", "sipp", "baresip"), ("sipp", "baresip", "pjsua"), ("baresip", "sipp", "pjsua")]
 """Caller and agent of the call that loses its media process; make of both phones of the other call, one that tells by
-RTCP what it missed. Silence is measured at pjsua, which writes down what it hears by the clock: the others leave out what
+RTCP what it missed. Silence is measured at pjsua, which writes down what it hears by the clock; others leave out what
 did not come."""
 GAP_WITHIN = 2.0
 """Seconds of silence at the far end: what a re-INVITE takes its peers on a busy machine, and no time-out."""
