@@ -308,6 +308,26 @@ def test_attended_transfer_between_calls_on_two_media_processes() -> None:
     play(story)
 
 
+def test_a_talk_and_its_consultation_go_to_the_same_media_process_when_theirs_dies() -> None:
+    """They are to be one talk soon: that takes no second move then."""
+
+    async def story() -> None:
+        office = Office()
+        await office.talk()
+        office.line.call("8002")
+        await asyncio.sleep(3)
+        for name in ("media1", "media2"):
+            office.world.add_plane(FakePlane(name))
+        office.world.lose_media()
+        await asyncio.sleep(2)
+        assert sorted(len(plane.ports) for plane in office.world.planes[1:]) == [0, 4]
+        office.caller.hang_up()
+        office.line.hang_up()
+        await office.world.settle()
+
+    play(story)
+
+
 def test_a_consulted_party_that_cannot_be_moved_leaves_the_caller_alone() -> None:
     async def story() -> None:
         office = Office()
