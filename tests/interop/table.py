@@ -27,6 +27,10 @@ end and in the recording.
 - transfers: by the agent's phone (REFER), blind and after a consultation (Replaces); who takes the caller is a pjsua2.
 - TLS: registered, called and calling over TLS 1.2 or newer, the certificate verified. Kamailio: between it and us.
 - SRTP: keys in SDP, required by both phones.
+- SRTP over TLS: both, so that nobody on the way reads the keys.
+
+None of these peers speaks SIP over secure WebSocket; that is tried with a client of the tests' own (wsproto and
+OpenSSL; `tests/interop/test_transports.py`).
 """
 
 LOSSY = """

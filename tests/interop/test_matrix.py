@@ -11,6 +11,7 @@ import pytest
 from events.types import (
     AgentState,
     AgentStateChanged,
+    CallArrived,
     CallEnded,
     CallHeld,
     CallOutcome,
@@ -27,7 +28,7 @@ from events.types import (
 from kernel.ids import AgentName
 from tests.interop import table
 from tests.interop.hotline import DOMAIN, Finished, finished, heard, on_channel, talk
-from tests.interop.matrix import CASES, CHOSEN, MIDDLES, Case
+from tests.interop.matrix import BOTH, CASES, CHOSEN, MIDDLES, Case
 from tests.support.authority import Authority
 from tests.support.peers.middle import kamailio, sippy
 from tests.support.peers.remote import ROOT, Options, Phone, phone
@@ -42,6 +43,7 @@ AGENT, USER, PASSWORD = "someone", "8001", "secret-someone"
 COLLEAGUE = "8002"
 UNAUTHENTICATED = {"linphone": 4}
 """Packets dropped of one leg: linphone begins with STUN requests, which nothing proves."""
+SECURE, ENCRYPTED = ("TLS", BOTH), ("SRTP", BOTH)
 TALK = 1.2
 """Seconds: the tones must be heard for half of it at least."""
 
@@ -119,9 +121,9 @@ class Bench:
 
     def options(self, user: str, tone: int, registrar: str, **change: Any) -> Options:
         sip_port, rtp_port = self.site.phone_ports()
-        if self.case.ability == "SRTP":
+        if self.case.ability in ENCRYPTED:
             change["srtp"] = "required"
-        if self.case.ability == "TLS" and self.case.peer not in MIDDLES:
+        if self.case.ability in SECURE and self.case.peer not in MIDDLES:
             change |= {"transport": "tls", "authority": str(self.hotline.authority.certificate)}
         return Options(
             user=user,
@@ -259,6 +261,14 @@ def _secure_signalling(bench: Bench) -> None:
     assert registered.source.startswith("tls:")
 
 
+def _secure_both(bench: Bench) -> None:
+    begun = bench.site.last()
+    _secure_media(bench)
+    registered = bench.site.wait(PhoneRegistered, after=begun, aor=USER)
+    arrived = bench.site.wait(CallArrived, after=begun)
+    assert [source.partition(":")[0] for source in (registered.source, arrived.source)] == ["tls", "tls"]
+
+
 def _secure_media(bench: Bench) -> None:
     with bench.talking() as (one, two, before):
         talk(TALK)
@@ -312,12 +322,13 @@ TRIED: dict[str, Callable[[Bench], None]] = {
     "attended transfer": _attended_transfer,
     "TLS": _secure_signalling,
     "SRTP": _secure_media,
+    BOTH: _secure_both,
 }
 
 
 @contextlib.contextmanager
 def _bench(hotline: Hotline, case: Case, folder: Path) -> Iterator[Bench]:
-    secure = case.ability == "TLS"
+    secure = case.ability in SECURE
     server = hotline.tls if secure else hotline.site.registrar
     if case.peer == "kamailio":
         pair = hotline.authority.issue("proxy", "127.0.0.1") if secure else None
@@ -335,7 +346,7 @@ def test_peer(
     request: pytest.FixtureRequest, tmp_path: Path, case: Case, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("case", str(case))
-    hotline = request.getfixturevalue("encrypted" if case.ability == "SRTP" else "plain")
+    hotline = request.getfixturevalue("encrypted" if case.ability in ENCRYPTED else "plain")
     with _bench(hotline, case, tmp_path) as bench:
         TRIED[case.ability](bench)
 
