@@ -26,7 +26,7 @@ from kernel.clock import Clock
 
 SEGMENT_BYTES = 64 << 20
 MAX_BUFFER = 64 << 20
-"""Bytes that wait for a full disk to have room again; about 300 000 events."""
+"""Bytes that wait for a full disk to have room again; about 400 000 events, 300 MB of memory in all."""
 _NEWLINE = 10
 
 Subscriber = Callable[[Recorded], None]

@@ -118,6 +118,24 @@ def test_every_mistake_of_every_file_at_once(site: Path) -> None:
     ]
 
 
+def test_what_is_kept_and_mistakes_in_it(site: Path) -> None:
+    config = site / "config/callwright.yaml"
+    assert (load(site).main.journal.keep_days, load(site).main.disk.low_mb) == (0.0, 512)
+    change(
+        config, "music: music", "journal: {keep_days: 90, keep_mb: 2000}\nrecordings: {keep_days: 1.5}\nmusic: music"
+    )
+    main = load(site).main
+    assert (main.journal.keep_days, main.journal.keep_mb, main.recordings.keep_days) == (90.0, 2000, 1.5)
+    change(config, "keep_days: 90, keep_mb: 2000}", "keep_days: -1, keep_md: 2000}")
+    change(config, "keep_days: 1.5", "keep_days: long")
+    line = next(n for n, text in enumerate(config.read_text().splitlines(), 1) if text.startswith("journal:"))
+    assert problems(site) == [
+        f"config/callwright.yaml:{line}:22: journal.keep_days: -1 is not 0…36500",
+        f"config/callwright.yaml:{line}:26: unknown key 'keep_md'\n  hint: did you mean 'keep_mb'?",
+        f"config/callwright.yaml:{line + 1}:25: recordings.keep_days: 'long' is not a number 0…36500",
+    ]
+
+
 def test_references_between_files(site: Path) -> None:
     config = site / "config"
     change(config / "callwright.yaml", '"1001": main', '"1001": mian\n  "8001": main\n  "*11": main')
