@@ -137,7 +137,7 @@ def rebuild(
 
 @app.command()
 def status(site: SITE = HERE) -> None:
-    """Show calls, queues and agents of the running hotline."""
+    """Show calls, queues, agents and trunks of the running hotline."""
     from app.ask import show_status  # noqa: PLC0415
 
     raise typer.Exit(show_status(site, sys.stdout))

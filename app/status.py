@@ -9,8 +9,8 @@ from rich.text import Text
 
 from app.settings import Site
 from events.fold import LiveState
-from web.page import clock
-from web.views import SiteNames, agents, calls, queues
+from web.page import clock, fault
+from web.views import SiteNames, agents, calls, queues, trunks
 
 
 def site_names(site: Site) -> SiteNames:
@@ -19,17 +19,20 @@ def site_names(site: Site) -> SiteNames:
         numbers=tuple(site.main.numbers),
         queues={name: queue.display for name, queue in site.queues.items()},
         agents={name: agent.display for name, agent in site.agents.items()},
+        trunks={name: trunk.max_calls for name, trunk in site.trunks.items()},
     )
 
 
 def snapshot(live: LiveState, names: SiteNames, now: float) -> dict[str, Any]:
-    """The control socket's answer to `status`: lists of calls, queues and agents as JSON values, as the web API
-    gives them."""
+    """The control socket's answer to `status`: lists of calls, queues, agents and trunks as JSON values, as the
+    web API gives them; `at` is now, UTC seconds."""
     return {
         "name": names.name,
         "calls": [call.model_dump() for call in calls(live, now)],
         "queues": [queue.model_dump() for queue in queues(live, names, now)],
         "agents": [agent.model_dump() for agent in agents(live, names, now)],
+        "trunks": [trunk.model_dump() for trunk in trunks(live, names)],
+        "at": now,
     }
 
 
@@ -75,6 +78,23 @@ def show(status: Mapping[str, Any], out: TextIO) -> None:
             [
                 (a["name"], a["display"], a["state"], a["reason"], clock(a["seconds_in_state"]))
                 for a in status["agents"]
+            ],
+        )
+    )
+    console.print(
+        _table(
+            "trunks",
+            ("trunk", "state", "in", "out", "limit", "last fault"),
+            [
+                (
+                    t["name"],
+                    t["state"],
+                    str(t["incoming"]),
+                    str(t["outgoing"]),
+                    "" if t["limit"] is None else str(t["limit"]),
+                    fault(t["fault"], t["fault_at"], status["at"], "ago"),
+                )
+                for t in status["trunks"]
             ],
         )
     )

@@ -25,6 +25,7 @@ from events.live import (
     RecordingTotals,
     RtpTotals,
     SipTotals,
+    TrunkCalls,
 )
 from events.types import AgentState, CallOutcome, Event, Recorded
 from kernel.ids import AgentName, CallId, QueueName
@@ -90,6 +91,17 @@ class LiveState:
         for agent in self.agents.values():
             counts[agent.state] += 1
         return counts
+
+    def trunk_calls(self) -> dict[str, TrunkCalls]:
+        """By trunk; those that are used now."""
+        found: dict[str, TrunkCalls] = {}
+        for call in self.calls.values():
+            if call.trunk:
+                found.setdefault(call.trunk, TrunkCalls()).incoming += 1
+            for leg in call.legs.values():
+                if leg.trunk:
+                    found.setdefault(leg.trunk, TrunkCalls()).outgoing += 1
+        return found
 
     def talking(self, queue: QueueName) -> int:
         """Calls of this queue that talk to an agent."""
@@ -386,7 +398,7 @@ def _trunk_started(s: LiveState, e: ev.TrunkStarted, _at: float) -> None:
     before = s.trunks.get(e.trunk)
     trunk = s.trunks[e.trunk] = LiveTrunk(tuple(e.targets), e.registers)
     if before is not None:
-        trunk.down_since = before.down_since
+        trunk.down_since, trunk.fault = before.down_since, before.fault
         trunk.targets_down = {target: at for target, at in before.targets_down.items() if target in e.targets}
     for target in before.targets_down.keys() - trunk.targets_down.keys() if before else ():
         s.open_incidents.pop(("trunk_target_down", f"{e.trunk} {target}"), None)
@@ -404,6 +416,7 @@ def _trunk_removed(s: LiveState, e: ev.TrunkRemoved, _at: float) -> None:
 def _target_down(s: LiveState, e: ev.TrunkTargetDown, at: float) -> None:
     if trunk := s.trunks.get(e.trunk):
         trunk.targets_down.setdefault(e.target, at)
+        trunk.fault = Incident(at, f"{e.target}: {e.why}")
     s.open_incidents.setdefault(("trunk_target_down", f"{e.trunk} {e.target}"), Incident(at, e.why))
 
 
@@ -443,6 +456,7 @@ def _trunk_registered(s: LiveState, e: ev.TrunkRegistered, _at: float) -> None:
 def _registration_failed(s: LiveState, e: ev.TrunkRegistrationFailed, at: float) -> None:
     if trunk := s.trunks.get(e.trunk):
         trunk.registered = False
+        trunk.fault = Incident(at, f"registration: {e.why}")
     s.open_incidents.setdefault(("trunk_unregistered", e.trunk), Incident(at, e.why))
 
 

@@ -152,6 +152,14 @@ class RecordingTotals:
 
 
 @dataclass(slots=True)
+class TrunkCalls:
+    """In progress now."""
+
+    incoming: int = 0
+    outgoing: int = 0
+
+
+@dataclass(slots=True)
 class LiveTrunk:
     """A trunk that calls can go out by. Times are UTC seconds."""
 
@@ -162,11 +170,13 @@ class LiveTrunk:
     targets_down: dict[str, float] = field(default_factory=dict)
     """Target -> since when."""
     registered: bool = False
+    fault: "Incident | None" = None
+    """The latest, mended or not."""
 
 
 @dataclass(slots=True)
 class Incident:
-    """A fault that lasts."""
+    """A fault."""
 
     since: float
     what: str

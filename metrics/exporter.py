@@ -90,12 +90,10 @@ def _trunks(tally: Tally, live: LiveState) -> None:
     targets = [(name, target, target not in trunk.targets_down) for name, trunk in trunks for target in trunk.targets]
     tally.replace(n.TRUNK_TARGET_UP, {(name, target): float(up) for name, target, up in targets})
     tally.replace(n.TRUNK_REGISTERED, {(name,): float(trunk.registered) for name, trunk in trunks if trunk.registers})
-    calls: Counter[tuple[str, ...]] = Counter()
-    for call in live.calls.values():
-        calls.update([(call.trunk, "in")] if call.trunk else [])
-        calls.update((leg.trunk, "out") for leg in call.legs.values() if leg.trunk)
-    empty = {(name, way): 0.0 for name, _ in trunks for way in ("in", "out")}
-    tally.replace(n.TRUNK_CALLS, empty | {key: float(count) for key, count in calls.items()})
+    calls: dict[tuple[str, ...], float] = {(name, way): 0.0 for name, _ in trunks for way in ("in", "out")}
+    for name, used in live.trunk_calls().items():
+        calls |= {(name, way): float(n) for way, n in (("in", used.incoming), ("out", used.outgoing)) if n}
+    tally.replace(n.TRUNK_CALLS, calls)
     kinds = Counter(kind for kind, _ in live.open_incidents)
     tally.replace(n.INCIDENTS_OPEN, {(kind,): float(kinds[kind]) for kind in INCIDENT_KINDS})
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-from web.views import AgentNow, CallNow, QueueNow, SiteNames
+from web.views import AgentNow, CallNow, QueueNow, SiteNames, TrunkNow
 from web.words import Words
 
 REFRESH = 3
@@ -58,6 +58,26 @@ def agents_table(agents: list[AgentNow], words: Words) -> str:
     return table([words[k] for k in ("agent", "state", "reason", "since")], rows, words["none"])
 
 
+def trunks_table(trunks: list[TrunkNow], now: float, words: Words) -> str:
+    rows = (
+        (
+            t.name,
+            words[f"trunk.{t.state}"],
+            str(t.incoming),
+            str(t.outgoing),
+            "" if t.limit is None else str(t.limit),
+            fault(t.fault, t.fault_at, now, words["ago"]),
+        )
+        for t in trunks
+    )
+    return table([words[k] for k in ("trunk", "state", "incoming", "outgoing", "limit", "fault")], rows, words["none"])
+
+
+def fault(what: str, at: float | None, now: float, ago: str) -> str:
+    """`503 to INVITE (1:05 ago)`; "" without any."""
+    return "" if at is None else f"{what} ({clock(max(0.0, now - at))} {ago})"
+
+
 def page(
     site: SiteNames,
     words: Words,
@@ -65,9 +85,11 @@ def page(
     calls: list[CallNow],
     queues: list[QueueNow],
     agents: list[AgentNow],
+    trunks: list[TrunkNow],
+    now: float,
     warnings: Iterable[str] = (),
 ) -> str:
-    """warnings: keys of words."""
+    """warnings: keys of words. now: UTC seconds."""
     parts = [
         "<!DOCTYPE html>",
         f'<html lang="{words["lang"]}"><head><meta charset="utf-8">',
@@ -84,6 +106,8 @@ def page(
         queues_table(queues, words),
         f"<h2>{escape(words['agents'])}</h2>",
         agents_table(agents, words),
+        f"<h2>{escape(words['trunks'])}</h2>",
+        trunks_table(trunks, now, words),
         "</body></html>",
     ]
     return "\n".join(parts)

@@ -21,7 +21,7 @@ from web.feed import Feed
 from web.history import History
 from web.page import page
 from web.security import may_see
-from web.views import SiteNames, agents, calls, queues
+from web.views import SiteNames, agents, calls, queues, trunks
 from web.words import words_for
 
 STOP_GRACE = 3
@@ -81,6 +81,8 @@ def create_app(feed: Feed, site: SiteNames, control: Control, history: History, 
                 calls=calls(feed.live, now),
                 queues=queues(feed.live, site, now),
                 agents=agents(feed.live, site, now),
+                trunks=trunks(feed.live, site),
+                now=now,
                 warnings=await warnings(feed, control),
             ),
             headers={"Vary": "Accept-Language"},

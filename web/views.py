@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from events.fold import LiveState
-from events.live import LiveCall, LiveQueue
+from events.live import LiveCall, LiveQueue, LiveTrunk, TrunkCalls
 from events.types import AgentState
 from kernel.ids import QueueName
 
@@ -19,6 +19,8 @@ class SiteNames:
     numbers: tuple[str, ...] = ()
     queues: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)
+    trunks: Mapping[str, int] = field(default_factory=dict)
+    """Name → calls that it may have at once."""
 
 
 class CallNow(BaseModel):
@@ -60,6 +62,25 @@ class AgentNow(BaseModel):
     seconds_in_state: float | None
     """None before its first event."""
     call: str | None
+
+
+class TrunkNow(BaseModel):
+    name: str
+    state: str
+    """up, degraded (a target is down, or the operator does not know us), down: for calls out. incoming: no calls go
+    out by it, so nothing watches it."""
+    incoming: int
+    """Calls now …"""
+    outgoing: int
+    limit: int | None
+    """… of at most so many, both together; None: not in the configuration any more."""
+    registered: bool | None
+    """None: it need not."""
+    targets: dict[str, bool]
+    """`udp:192.0.2.1:5060` → it is up."""
+    fault: str
+    """The latest, mended or not; "" without any."""
+    fault_at: float | None
 
 
 class CallEvent(BaseModel):
@@ -135,3 +156,35 @@ def agents(live: LiveState, site: SiteNames, now: float) -> list[AgentNow]:
             )
         )
     return found
+
+
+def trunks(live: LiveState, site: SiteNames) -> list[TrunkNow]:
+    """Those of the configuration in its order, then those that only the log remembers."""
+    calls = live.trunk_calls()
+    names = [*site.trunks, *(name for name in (live.trunks | calls) if name not in site.trunks)]
+    return [
+        trunk_now(name, live.trunks.get(name), calls.get(name, TrunkCalls()), site.trunks.get(name)) for name in names
+    ]
+
+
+def trunk_now(name: str, trunk: LiveTrunk | None, calls: TrunkCalls, limit: int | None) -> TrunkNow:
+    fault = trunk.fault if trunk else None
+    return TrunkNow(
+        name=name,
+        state=trunk_state(trunk),
+        incoming=calls.incoming,
+        outgoing=calls.outgoing,
+        limit=limit,
+        registered=trunk.registered if trunk and trunk.registers else None,
+        targets={target: target not in trunk.targets_down for target in trunk.targets} if trunk else {},
+        fault=fault.what if fault else "",
+        fault_at=fault.since if fault else None,
+    )
+
+
+def trunk_state(trunk: LiveTrunk | None) -> str:
+    if trunk is None:
+        return "incoming"
+    if trunk.down_since is not None:
+        return "down"
+    return "degraded" if trunk.targets_down or (trunk.registers and not trunk.registered) else "up"

@@ -24,6 +24,13 @@ ENGLISH: Words = MappingProxyType(
         "answered": "Answered",
         "abandoned": "Abandoned",
         "reason": "Reason",
+        "trunks": "Trunks",
+        "trunk": "Trunk",
+        "incoming": "Calls in",
+        "outgoing": "Calls out",
+        "limit": "Limit",
+        "fault": "Last fault",
+        "ago": "ago",
         "none": "none now",
         "withheld": "withheld",
         "dial": "Dial",
@@ -41,6 +48,10 @@ ENGLISH: Words = MappingProxyType(
         "state.offered": "ringing",
         "state.on_call": "on a call",
         "state.wrap_up": "wrap-up",
+        "trunk.up": "up",
+        "trunk.degraded": "degraded",
+        "trunk.down": "down",
+        "trunk.incoming": "calls in only",
     }
 )
 
@@ -63,6 +74,13 @@ CHINESE: Words = MappingProxyType(
         "answered": "已接听",
         "abandoned": "已放弃",
         "reason": "原因",
+        "trunks": "中继",
+        "trunk": "中继",
+        "incoming": "呼入",
+        "outgoing": "呼出",
+        "limit": "上限",
+        "fault": "最近故障",
+        "ago": "前",
         "none": "暂无",
         "withheld": "未显示号码",
         "dial": "拨打",
@@ -80,6 +98,10 @@ CHINESE: Words = MappingProxyType(
         "state.offered": "振铃中",
         "state.on_call": "通话中",
         "state.wrap_up": "话后处理",
+        "trunk.up": "正常",
+        "trunk.degraded": "部分故障",
+        "trunk.down": "中断",
+        "trunk.incoming": "仅呼入",
     }
 )
 

@@ -186,3 +186,6 @@ def test_status_shows_calls_queues_and_agents(site: Path) -> None:
     assert "0:05" in shown
     assert "billing" in shown
     assert "李娜 Li Na" in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith(" loopback")] == [
+        ["loopback", "incoming", "1", "0", "5000"]
+    ]

@@ -5,6 +5,7 @@ import base64
 import os
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from events import types as e
 from events.journal import Journal
 from kernel.clock import Clock
-from kernel.ids import AgentName, CallId, QueueName
+from kernel.ids import AgentName, CallId, LegId, QueueName
 from web.api import ControlAway, ControlRefused
 from web.feed import Feed
 from web.history import Away
@@ -106,11 +107,12 @@ def request(
     control: FakeControl | None = None,
     history: FakeHistory | None = None,
     token: str = TOKEN,
+    site: SiteNames = SITE,
     peer: str = "127.0.0.1",
     host: str = "localhost:8080",
     **options: Any,
 ) -> httpx.Response:
-    app = create_app(feed, SITE, control or FakeControl(), history or FakeHistory([]), token)
+    app = create_app(feed, site, control or FakeControl(), history or FakeHistory([]), token)
 
     async def go() -> httpx.Response:
         transport = httpx.ASGITransport(app, client=(peer, 50000))
@@ -174,6 +176,37 @@ def test_api_shows_calls_queues_and_agents(feed: Feed) -> None:
     assert (li_na["state"], wang_wei["state"], wang_wei["seconds_in_state"]) == ("ready", "logged_out", None)
 
 
+def test_trunks(feed: Feed) -> None:
+    """By the configuration, the log and the calls: a healthy one, one of which half is gone, one that is down."""
+    site = replace(SITE, trunks={"loopback": 5000, "one": 30, "two": 10, "idle": 5})
+    read_all(feed)
+    a, b = "udp:192.0.2.1:5060", "udp:192.0.2.2:5060"
+    log: list[e.Event] = [
+        e.TrunkStarted(trunk="one", targets=[a, b], registers=False),
+        e.TrunkStarted(trunk="two", targets=[a], registers=True),
+        e.TrunkStarted(trunk="gone", targets=[a], registers=False),
+        e.TrunkTargetDown(trunk="one", target=b, why="503 to INVITE"),
+        e.TrunkRegistrationFailed(trunk="two", registrar=a, sip_status=403, why="403 <b>", failures=1, retry_in=60.0),
+        e.TrunkTargetDown(trunk="two", target=a, why="no answer"),
+        e.TrunkDown(trunk="two", why="no answer"),
+        e.LegDialled(call=CALL, leg=LegId("x-2"), target=a, ring_for=20.0, trunk="one"),
+        e.TrunkTargetDown(trunk="gone", target=a, why="no answer"),
+        e.TrunkTargetUp(trunk="gone", target=a, down_for=3.0),
+    ]
+    for seq, event in enumerate(log, feed.live.seq + 1):
+        feed.live.apply(e.Recorded(seq, 120.0, event))
+    loopback, one, two, idle, gone = request(feed, "GET", "/api/trunks", site=site).json()
+    assert (loopback["state"], loopback["incoming"], loopback["limit"]) == ("incoming", 1, 5000)
+    assert (one["state"], one["outgoing"], one["registered"]) == ("degraded", 1, None)
+    assert (one["targets"], one["fault"], one["fault_at"]) == ({a: True, b: False}, f"{b}: 503 to INVITE", 120.0)
+    assert (two["state"], two["registered"], two["fault"]) == ("down", False, f"{a}: no answer")
+    assert (idle["state"], idle["fault"], idle["fault_at"]) == ("incoming", "", None)
+    assert (gone["state"], gone["limit"], gone["fault"]) == ("up", None, f"{a}: no answer")
+    page = request(feed, "GET", "/", site=site, headers={"Accept-Language": "zh"}).text
+    assert f"<td>{b}: 503 to INVITE (0:10 前)</td>" in page
+    assert "<td>中断</td>" in page
+
+
 def test_the_story_of_a_call(feed: Feed) -> None:
     """Known, unknown, and a database that is away."""
     history = FakeHistory([CallEvent(seq=1, at=100.0, type="CallArrived", fields={"call": CALL})])
@@ -182,7 +215,7 @@ def test_the_story_of_a_call(feed: Feed) -> None:
     assert request(feed, "GET", f"/api/calls/{CALL}", history=FakeHistory(Away())).status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/", "/api/calls", "/api/queues", "/api/agents", f"/api/calls/{CALL}"])
+@pytest.mark.parametrize("path", ["/", "/api/calls", "/api/queues", "/api/agents", "/api/trunks", f"/api/calls/{CALL}"])
 def test_personal_data_is_for_this_machine_or_the_token(feed: Feed, path: str) -> None:
     """Another machine, and a page that rebinds its DNS name to 127.0.0.1, are refused; the token opens."""
     history = FakeHistory([CallEvent(seq=1, at=100.0, type="CallArrived", fields={"call": CALL})])
