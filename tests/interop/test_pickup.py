@@ -26,9 +26,9 @@ from tests.support.tones import read_wav, seconds_of
 pytestmark = pytest.mark.interop
 
 
-@pytest.mark.parametrize(("rung", "picker"), [("pjsua", "baresip"), ("baresip", "pjsua")])
-def test_a_call_that_rings_at_another_phone(site: Site, tmp_path: Path, rung: str, picker: str) -> None:
+def test_a_call_that_rings_at_another_phone(site: Site, tmp_path: Path) -> None:
     before = site.last()
+    rung, picker = "pjsua", "baresip"
     with contextlib.ExitStack() as stack:
         one = stack.enter_context(caller(site, "pyvoip", tmp_path))
         first = stack.enter_context(agent(site, rung, tmp_path))
@@ -40,7 +40,7 @@ def test_a_call_that_rings_at_another_phone(site: Site, tmp_path: Path, rung: st
         talk(0.5)
         one.do("dtmf", digits="1")
         first.wait("incoming")
-        second.do("call", to="*8" if rung == "pjsua" else f"*8{first.options.user}")
+        second.do("call", to=f"*8{first.options.user}")
         second.wait("established")
         first.wait("closed")
         connected = site.wait(CallConnected, after=before)
