@@ -77,10 +77,25 @@ def descriptors(pid: int) -> dict[str, int]:
 
 
 def _pss(pid: int) -> int:
+    return _kb(pid, "Pss")
+
+
+def _kb(pid: int, what: str) -> int:
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(f"{what}:"):
             return int(line.split()[1])
     return 0
+
+
+def anonymous_kb(pid: int) -> dict[str, int]:
+    """Memory that is a process's own, by process name, of the whole tree below `pid`. For growth: PSS also moves with
+    whoever else maps the same libraries."""
+    found: dict[str, int] = {}
+    for one in descendants(pid):
+        with contextlib.suppress(OSError):
+            who = name(one)
+            found[who] = found.get(who, 0) + _kb(one, "Anonymous")
+    return found
 
 
 def prepare() -> dict[str, object]:

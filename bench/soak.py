@@ -4,7 +4,7 @@
 
 Three kinds of callers at once: `--calls` bridged and recorded ones with audio both ways, each for half a minute to one
 and a half, then another; `--waiting` who hear music and give up; and `--ivr` a second who hear one prompt. Every
-SAMPLE_EVERY seconds: memory (PSS) and descriptors of each process, tasks of control's loop, latencies. Recordings are
+SAMPLE_EVERY seconds: memory and descriptors of each process, tasks of control's loop, latencies. Recordings are
 looked at and deleted after a while: an hour of them is 30 GB.
 
 Progress goes to stderr, one JSON line to stdout: slopes by least squares after the warm-up, latencies of the first and
@@ -30,7 +30,7 @@ from bench.endpoint import Endpoint
 from bench.faults import balance
 from bench.figures.queued import staff
 from bench.hotline import IVR, MENU, WAIT, hotline
-from bench.measure import SERVER_CORE, descriptors, prepare, usage
+from bench.measure import SERVER_CORE, anonymous_kb, descriptors, prepare, usage
 from bench.phones import Agents, Callers, Outcome, Plan
 from bench.report import progress
 from bench.rtpgen import RtpGenerator
@@ -160,6 +160,7 @@ async def sample(load: Load, tail: Tail, begun: float) -> Sample:
     return Sample(
         at=time.monotonic() - begun,
         pss_kb=used.pss_kb,
+        own_kb=await asyncio.to_thread(anonymous_kb, pid),
         descriptors=await asyncio.to_thread(descriptors, pid),
         tasks=report.tasks if report is not None else -1,
         setup_p50=percentile(setups, 50),
@@ -170,12 +171,12 @@ async def sample(load: Load, tail: Tail, begun: float) -> Sample:
     )
 
 
-async def sweep(site: Site, seen: Counter[str]) -> None:
+async def sweep(site: Site, seen: Counter[str], keep: float = KEEP) -> None:
     """Play finished recordings, then delete them."""
 
     def look() -> None:
         for path in site.recordings.rglob("*.wav"):
-            if time.time() - path.stat().st_mtime > KEEP:
+            if time.time() - path.stat().st_mtime >= keep:
                 try:
                     balance.playable(path)
                     seen["good"] += 1
@@ -203,7 +204,7 @@ async def soak(site: Site, generator: RtpGenerator, given: argparse.Namespace) -
     tail.close()
     await load.end()
     await asyncio.sleep(QUIET_WITHIN if given.minutes > 5 else 6.0)
-    await sweep(site, recordings)
+    await sweep(site, recordings, 0.0)
     found = judge(samples, seconds)
     return found | await _balance(site, load, recordings)
 

@@ -27,6 +27,8 @@ class Sample:
 
     at: float
     pss_kb: dict[str, int]
+    own_kb: dict[str, int]
+    """Anonymous memory: what grows in it is ours. PSS also moves with whoever else maps the same libraries."""
     descriptors: dict[str, int]
     tasks: int
     setup_p50: float
@@ -56,7 +58,8 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
     whole soak. `steady`: all within their limits."""
     span = min(WARM_UP, seconds / 6)
     times = [sample.at for sample in samples]
-    memory = {who: _slope(times, [s.pss_kb.get(who, 0) / 1024 for s in samples], span) for who in _names(samples)}
+    memory = {who: _slope(times, [s.own_kb.get(who, 0) / 1024 for s in samples], span) for who in _names(samples)}
+    shared = _slope(times, [sum(s.pss_kb.values()) / 1024 for s in samples], span)
     files = {who: _slope(times, [s.descriptors.get(who, 0) for s in samples], span) for who in _names(samples)}
     tasks = _slope(times, [sample.tasks for sample in samples], span)
     latencies = {
@@ -73,6 +76,7 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
         "warm_up_seconds": span,
         "memory_mb_per_hour": round(grows, 3),
         "memory_mb_per_hour_by_process": memory,
+        "pss_mb_per_hour": shared,
         "descriptors_per_hour": files,
         "tasks_per_hour": tasks,
         "latency_ms": latencies,
@@ -82,7 +86,7 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
 
 
 def _names(samples: Sequence[Sample]) -> list[str]:
-    return sorted({who for sample in samples for who in sample.pss_kb})
+    return sorted({who for sample in samples for who in sample.own_kb})
 
 
 def _slope(times: Sequence[float], values: Sequence[float], since: float) -> float:

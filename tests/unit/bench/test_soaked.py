@@ -10,7 +10,7 @@ from bench.soaked import Sample, judge, newest
 
 HOUR = 3600.0
 CALM = Sample(
-    at=0.0, pss_kb={"app.control": 90_000, "app.web": 60_000}, descriptors={"app.control": 40}, tasks=300,
+    at=0.0, pss_kb={}, own_kb={"app.control": 90_000, "app.web": 60_000}, descriptors={"app.control": 40}, tasks=300,
     setup_p50=2.0, setup_p99=9.0, agent_p50=1.0, audio_p99=0.5, calls=0,
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_an_hour_in_which_nothing_changes_is_steady() -> None:
 @pytest.mark.parametrize(
     ("name", "of"),
     [
-        ("pss_kb", lambda at: {"app.control": 90_000 + 2048 * at / 3600}),
+        ("own_kb", lambda at: {"app.control": 90_000 + 2048 * at / 3600}),
         ("descriptors", lambda at: {"app.control": 40 + int(at / 360)}),
         ("tasks", lambda at: 300 + int(at / 360)),
         ("tasks", lambda at: 300 - int(at / 360)),
@@ -49,7 +49,7 @@ def test_growth_while_warming_up_is_none() -> None:
     def filling(at: float) -> dict[str, int]:
         return {"app.control": 50_000 + int(min(at, 590.0) * 100)}
 
-    assert judge(hour(pss_kb=filling), HOUR)["steady"]
+    assert judge(hour(own_kb=filling), HOUR)["steady"]
 
 
 def test_a_process_that_shrinks_makes_up_for_one_that_grows() -> None:
@@ -58,7 +58,7 @@ def test_a_process_that_shrinks_makes_up_for_one_that_grows() -> None:
     def moving(at: float) -> dict[str, float]:
         return {"app.control": 90_000 + at, "app.web": 60_000 - at}
 
-    found = judge(hour(pss_kb=moving), HOUR)
+    found = judge(hour(own_kb=moving), HOUR)
     assert found["steady"]
     assert found["memory_mb_per_hour_by_process"]["app.control"] == pytest.approx(3.516, abs=0.01)
 
