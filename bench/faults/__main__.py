@@ -10,6 +10,7 @@ seed), `--rounds` times. Progress and the table go to stderr, JSON to stdout. Ex
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
 import uvloop
 from rich.console import Console
@@ -20,12 +21,12 @@ from bench.faults.run import CALLS, strike
 from bench.report import progress
 
 
-async def run(names: list[str], rounds: int, seed: int, calls: int) -> bool:
+async def run(names: list[str], rounds: int, seed: int, calls: int, keep: Path | None) -> bool:
     told = []
     for fault in FAULTS:
         if fault.name in names or not names:
             progress(f"{fault.name}: {fault.told}")
-            done = await strike(fault, rounds, seed, calls)
+            done = await strike(fault, rounds, seed, calls, keep)
             sys.stdout.write(verdict.tell(done) + "\n")
             sys.stdout.flush()
             told.append(done)
@@ -39,9 +40,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="injections of each fault")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calls", type=int, default=CALLS, help="callers at once")
+    parser.add_argument("--keep", type=Path, help="folder for the journals of hotlines in which an audit failed")
     given = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return 0 if runner.run(run(given.only, given.rounds, given.seed, given.calls)) else 1
+        return 0 if runner.run(run(given.only, given.rounds, given.seed, given.calls, given.keep)) else 1
 
 
 if __name__ == "__main__":

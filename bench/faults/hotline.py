@@ -233,6 +233,14 @@ class Hotline:
             return f"still there {POWER:g} s after SIGTERM"
         return "" if status == 0 else f"ended with {status}"
 
+    def copy_to(self, folder: Path) -> None:
+        """Journal and output of the hotline, as far as they can still be read."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "output").write_text("\n".join(self.log()))
+        journal = self.root / "var" / "journal"
+        if journal.is_dir():
+            shutil.copytree(journal, folder / "journal", dirs_exist_ok=True)
+
     def clear(self) -> None:
         """Nothing of it stays, however it ended."""
         for what in ("supervisor", *MODULES):

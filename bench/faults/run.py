@@ -25,14 +25,14 @@ class CannotRun(Exception):
     """This machine lacks something that the fault needs."""
 
 
-async def strike(fault: Fault, rounds: int, seed: int, calls: int) -> list[Round]:
-    """One hotline for all rounds, unless the fault is its end."""
+async def strike(fault: Fault, rounds: int, seed: int, calls: int, keep: Path | None = None) -> list[Round]:
+    """One hotline for all rounds, unless the fault is its end. keep: a folder for journals of those that failed."""
     chance, done = Random(f"{fault.name} {seed}"), list[Round]()
     try:
         _may(fault)
         with _database(fault) as postgres:
             while len(done) < rounds:
-                done += await _hotline(fault, range(len(done), rounds), calls, chance, postgres)
+                done += await _hotline(fault, range(len(done), rounds), calls, chance, postgres, keep)
     except CannotRun as reason:
         return [Round(fault.name, 0, skipped=str(reason))]
     return done
@@ -69,7 +69,7 @@ def _database(fault: Fault) -> Iterator[PostgresServer | None]:
 
 
 async def _hotline(
-    fault: Fault, numbers: range, calls: int, chance: Random, postgres: PostgresServer | None
+    fault: Fault, numbers: range, calls: int, chance: Random, postgres: PostgresServer | None, keep: Path | None
 ) -> list[Round]:
     staff = staff_for(calls)
     sound = await SoundProcess.start(Crowd.ends(staff, calls))
@@ -91,6 +91,8 @@ async def _hotline(
         done.append(Round(fault.name, numbers[0], [("setup", str(error))]))
     finally:
         crowd.close()
+        if keep is not None and not all(each.ok for each in done):
+            line.copy_to(keep / f"{fault.name}-{numbers[0]}")
         line.clear()
         await sound.stop()
     return done
