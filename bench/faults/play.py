@@ -310,7 +310,11 @@ def _transfer(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
 
 def _return(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
     async def step() -> str:
-        await played.hotline.agent(member.agent, "return")
+        try:
+            await played.hotline.agent(member.agent, "return")
+        except Refused:  # the fault has given him back already: then the two talk
+            found = [call for call in (await played.crowd.status())["calls"] if call["caller"] == member.caller]
+            return "" if found and found[0]["agent"] == member.agent else "neither consulting nor with his agent"
         return ""
 
     return step
