@@ -19,6 +19,7 @@ no transaction; the same INVITE again gets the same refusal (RFC 3261 §8.2.7).
 Pure: `now` in, values out.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,8 @@ class Overload:
         self._limits = limits
         self._emit = emit
         self._spell: _Spell | None = None
-        self._sampled = 0.0
+        self._sampled = math.inf
+        """When last. Before the first sample later than any, or one moment would count for all."""
         self._busy = 0.0
         self._admitted = 0
         self._admitted_rate = 0.0

@@ -164,6 +164,15 @@ def test_each_measure_sheds_alone(name: str) -> None:
     assert events[0].cause == name
 
 
+def test_the_first_moment_after_a_start_is_no_overload() -> None:
+    """It is all work, of the start and for what has gathered meanwhile; whether that lasts only time can tell."""
+    server = Server()
+    server.overload.sample(Load(busy=1.0, lag=0.0, transactions=0, journal=0.0, media=0.0), 5000.0)
+    server.overload.sample(Load(busy=1.0, lag=0.0, transactions=0, journal=0.0, media=0.0), 5000.1)
+    assert server.overload.pressure < 0.5
+    assert server.events == []
+
+
 def test_one_stall_is_no_overload() -> None:
     """A disk that hangs for three seconds: nothing ran meanwhile, and when it is over it is over."""
     overload = Overload(Limits(), lambda event: None)
