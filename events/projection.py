@@ -5,26 +5,32 @@ state is `Open`: the intervals that have begun and not ended. It is found again 
 store.py), so the ledger may stop between any two records.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from events.codec import Unknown, event_type, fields
-from events.types import Recorded
+from events.types import Event, Recorded
 
 Values = dict[str, Any]
 MAX_TEXT = 600
 """Characters of a text in a column of its own; `events.body` has all of it. PostgreSQL indexes at most 2 704 bytes,
 and a caller's name is as long as its sender likes."""
 _INT64 = 2**63 - 1
+_ODD_RE: Final = re.compile(rb"\\u0000|[0-9]{19}")
+"""What some database may not take, in JSON."""
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Write(NamedTuple):
     table: str
     key: int | str | tuple[str, str]
     values: Values
-    """Column -> value; columns not named keep what they have (NULL in a new row)."""
+    """Column -> value; columns not named keep what they have (NULL in a new row). `body` is JSON text already."""
 
 
 @dataclass(slots=True)
@@ -49,14 +55,29 @@ class Projection:
     def step(self, record: Recorded) -> list[Write]:
         """The rows that this record makes or changes, its own row in `events` first. Raises nothing."""
         kind = event_type(record.event)
-        body = _storable(fields(record.event))
-        short = {name: value[:MAX_TEXT] if isinstance(value, str) else value for name, value in body.items()}
+        text, body = _body(record.event, kind)
+        short = body
+        if len(text) > MAX_TEXT:
+            short = {name: value[:MAX_TEXT] if isinstance(value, str) else value for name, value in body.items()}
         names = {name: short[name] for name in ("call", "agent", "queue") if isinstance(short.get(name), str)}
         named = f"{kind}/{record.event.version}" if isinstance(record.event, Unknown) else kind
-        row = {"at": record.at, "type": named, "call": None, "agent": None, "queue": None, "body": body, **names}
+        row = {"at": record.at, "type": named, "call": None, "agent": None, "queue": None, "body": text, **names}
         steps = _STEPS.get(named)  # of an Unknown there is nothing to tell but that it was
         rest = steps(self.open, short, record.seq, record.at) if steps else []
         return [Write("events", record.seq, row), *rest]
+
+
+def _body(event: Event, kind: str) -> tuple[str, Values]:
+    """The event's fields, without its type, as every database takes them: as JSON text and as values."""
+    if isinstance(event, Unknown):
+        body = _storable(event.fields)
+        return _encode(body).decode(), body
+    raw, body = _encode(event), fields(event)
+    if _ODD_RE.search(raw) is not None:
+        body = _storable(body)
+        return _encode(body).decode(), body
+    rest = raw[len('{"type":"",') + len(kind) :]
+    return "{" + (rest.decode() or "}"), body
 
 
 def _storable(value: Any) -> Any:

@@ -5,12 +5,14 @@ So a batch is there whole or not at all, and a ledger that died goes on where th
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, event, func, select, update
+from sqlalchemy import JSON, Connection, Table, bindparam, delete, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from events import tables
 from events.migrations.upgrade import upgrade
-from events.projection import Open, Projection, Write
+from events.projection import Open, Projection, Values, Write
 from events.tables import PROJECTED, checkpoint
 from events.types import Recorded
 
@@ -96,7 +98,7 @@ class Projector:
         """Time of record 1 of the journal that these tables came from; 0.0 when they are empty."""
         self._projection = Projection()
         self._inode = -1
-        self._statements: dict[tuple[str, tuple[str, ...]], Any] = {}
+        self._statements: dict[tuple[str, tuple[str, ...]], _Upsert] = {}
 
     async def open(self) -> None:
         """Bring the schema up to date, and load where the tables stand. Raises one of UNAVAILABLE."""
@@ -129,7 +131,8 @@ class Projector:
         async with self.engine.begin() as connection:
             await self._advance(connection, last, journal)
             for (table, columns), values in rows.items():
-                await connection.execute(self._statement(table, columns), values)
+                upsert = self._statement(table, columns)
+                await connection.exec_driver_sql(upsert.sql, upsert.parameters(values))
         self.seq, self.at, self.journal = last.seq, last.at, journal
 
     async def _advance(self, connection: AsyncConnection, last: Recorded, journal: float) -> None:
@@ -169,15 +172,17 @@ class Projector:
         except FileNotFoundError:
             return 0
 
-    def _statement(self, name: str, columns: tuple[str, ...]) -> Any:
+    def _statement(self, name: str, columns: tuple[str, ...]) -> "_Upsert":
         statement = self._statements.get((name, columns))
         if statement is None:
             table = tables.metadata.tables[name]
             insert = self._upsert(table, columns)
             keys = table.primary_key.columns.keys()
             changed = {column: insert.excluded[column] for column in columns if column not in keys}
-            statement = insert.on_conflict_do_update(index_elements=keys, set_=changed)
-            self._statements[name, columns] = statement
+            made = insert.on_conflict_do_update(index_elements=keys, set_=changed).compile(dialect=self.engine.dialect)
+            order = made.positiontup or columns
+            lists = frozenset(c for c in columns if isinstance(table.c[c].type, JSON) and c != "body")
+            statement = self._statements[name, columns] = _Upsert(str(made), tuple(order), lists)
         return statement
 
     def _upsert(self, table: Table, columns: tuple[str, ...]) -> Any:
@@ -185,22 +190,53 @@ class Projector:
         return dialect.insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in columns})
 
 
-def merge(writes: Iterable[Write]) -> dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]]:
+class _Upsert(NamedTuple):
+    """A statement in the driver's own words. SQLAlchemy would look at each value of each row again."""
+
+    sql: str
+    order: tuple[str, ...]
+    """Columns of its parameters."""
+    json: frozenset[str]
+    """Columns whose values must be made JSON."""
+
+    def parameters(self, rows: list[Values]) -> list[tuple[Any, ...]]:
+        for column in self.json:
+            for row in rows:
+                if row[column] is not None:
+                    row[column] = msgspec.json.encode(row[column]).decode()
+        return [tuple([row[column] for column in self.order]) for row in rows]
+
+
+def merge(writes: Iterable[Write]) -> dict[tuple[str, tuple[str, ...]], list[Values]]:
     """Writes in order -> one row for each key, grouped by (table, columns) for executemany. Order within does not
     matter any more: no two rows have the same key."""
-    rows: dict[tuple[str, Any], dict[str, Any]] = {}
-    for write in writes:
-        known = rows.get((write.table, write.key))
+    rows: dict[tuple[str, Any], Values] = {}
+    for table, key, values in writes:
+        known = rows.get((table, key))
         if known is None:
-            rows[write.table, write.key] = dict(write.values)
+            rows[table, key] = dict(values)
         else:
-            known.update(write.values)
-    groups: dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]] = {}
-    for (name, key), values in rows.items():
-        keys = tables.metadata.tables[name].primary_key.columns.keys()
-        values.update(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
-        groups.setdefault((name, tuple(sorted(values))), []).append(values)
+            known.update(values)
+    groups: dict[tuple[str, tuple[str, ...]], list[Values]] = {}
+    for (table, key), values in rows.items():
+        names = _KEYS[table]
+        if len(names) == 1:
+            values[names[0]] = key
+        else:
+            values.update(zip(names, key, strict=True))
+        groups.setdefault((table, _ordered(tuple(values))), []).append(values)
     return groups
+
+
+_KEYS: Final[Mapping[str, list[str]]] = MappingProxyType(
+    {name: table.primary_key.columns.keys() for name, table in tables.metadata.tables.items()}
+)
+
+
+@cache
+def _ordered(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Of as many combinations as there are kinds of writes."""
+    return tuple(sorted(columns))
 
 
 async def clear(connection: AsyncConnection) -> None:
