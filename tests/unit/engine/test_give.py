@@ -50,7 +50,7 @@ class Pick:
         self.caller.call("1001")
         await asyncio.sleep(3)
         self.picker.call("*8")
-        await asyncio.sleep(3)
+        await asyncio.sleep(1)
 
 
 @pytest.mark.parametrize("who", ["picker", "caller"])
