@@ -29,8 +29,8 @@ end and in the recording.
 - SRTP: keys in SDP, required by both phones.
 - SRTP over TLS: both, so that nobody on the way reads the keys.
 
-None of these peers speaks SIP over secure WebSocket; that is tried with a client of the tests' own (wsproto and
-OpenSSL; `tests/interop/test_transports.py`).
+None of these peers can call us over secure WebSocket (sippy is a server of it only); that is tried with a client of the
+tests' own, on wsproto and OpenSSL (`tests/interop/test_transports.py`).
 """
 
 LOSSY = """
