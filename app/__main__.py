@@ -40,7 +40,7 @@ def serve(site: SITE = HERE) -> None:
     Checks the whole configuration first; with a mistake in it nothing starts."""
     sys.stdout.flush()
     # The supervisor lives as long as the hotline: it gets a process without the weight of the command line.
-    os.execv(sys.executable, [sys.executable, "-m", "app.supervisor", "--site", str(site)])
+    os.execv(sys.executable, [sys.executable, "-m", "app.serve", "--site", str(site)])
 
 
 @app.command()
@@ -153,6 +153,20 @@ def drain(site: SITE = HERE) -> None:
     from app.orders import order  # noqa: PLC0415
 
     raise typer.Exit(order(site, "drain", sys.stdout))
+
+
+@app.command("upgrade")
+def upgrade_code(site: SITE = HERE) -> None:
+    """Replace the running code by what is on the disk now, under live calls: after `pip install` of another version, or
+    after a change of the configuration.
+
+    First all of it is tried; what would not run is not begun. Then supervisor, ledger, web and control are replaced one
+    by one, in some seconds; calls go on, and messages that arrive meanwhile wait. Media processes get successors for
+    new calls, and end with their last one. To roll back, install the old version, and the same command again. The same
+    as SIGHUP to the supervisor."""
+    from app.orders import order  # noqa: PLC0415
+
+    raise typer.Exit(order(site, "upgrade", sys.stdout))
 
 
 @defence.command()

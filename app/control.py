@@ -30,21 +30,42 @@ MIN_CONNECTIONS = 128
 
 
 async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> None:
-    """Run until SIGTERM or SIGINT, or until the supervisor's report socket ends."""
+    """Run until SIGTERM or SIGINT, then end the calls; or until SIGUSR1, then leave them to the next control."""
     loop = asyncio.get_running_loop()
-    control = Control(load(site), inputs, system_clock(), system_ids(), random.SystemRandom().random)
-    stop = asyncio.Event()
+    settings = load(site)
+    control = Control(settings, inputs, system_clock(), system_ids(), random.SystemRandom().random)
+    stop, leave = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, leave.set)
     await control.start()
     collector.settle()
+    desk = inputs.control_socket.with_name("supervisor.sock")
+    supervised = Supervised(control.emit, control.draining, control.medias, desk)
     tasks = [asyncio.create_task(beat(beat_fd))]
     if report_fd >= 0:
-        tasks.append(asyncio.create_task(Supervised(control.emit, control.draining).run(report_fd)))
-    await stop.wait()
-    await control.stop("stop", STOP_WITHIN)
+        tasks.append(asyncio.create_task(supervised.run(report_fd)))
+    if await _until(stop, leave, supervised, settings.main.drain.within if report_fd >= 0 else 0.0):
+        await control.hand_over()
+    else:
+        await control.stop("stop", STOP_WITHIN)
     for task in tasks:
         task.cancel()
+
+
+async def _until(stop: asyncio.Event, leave: asyncio.Event, supervised: Supervised, within: float) -> bool:
+    """Wait for the end of this process; True when its calls are to go on."""
+    leaving = asyncio.create_task(leave.wait())
+    while True:
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, leaving], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if leave.is_set():
+            return True
+        if await supervised.drained_alone(within):
+            leaving.cancel()
+            return False
+        stop.clear()
 
 
 def raise_descriptor_limit() -> int:
@@ -63,6 +84,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--control-socket", type=Path, required=True)
     parser.add_argument("--media", action="append", default=[], metavar="NAME=SOCKET")
+    parser.add_argument("--retiring", action="append", default=[], metavar="NAME")
     parser.add_argument("--sip", action="append", default=[], type=parse_sip_socket, metavar="TRANSPORT:HOST:PORT=FD")
     parser.add_argument("--report-fd", type=int, default=-1)
     parser.add_argument("--beat-fd", type=int, default=-1)
@@ -75,6 +97,7 @@ def main(arguments: list[str]) -> None:
         media={name: Path(path) for name, _, path in (item.partition("=") for item in given.media)},
         sip=given.sip,
         version=version("callwright"),
+        retiring=given.retiring,
         connections=max(MIN_CONNECTIONS, min(CONNECTIONS_LIMIT, descriptors - SPARE_DESCRIPTORS)),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,10 +1,13 @@
-"""The supervisor's own UNIX socket, `supervisor.sock`: how the command line has it drain.
+"""The supervisor's own UNIX socket, `supervisor.sock`: how the command line has it drain or upgrade, and where
+processes come that have lost their supervisor.
 
 One JSON line asks; every word of the supervisor is answered from then on, until the work is done:
 
     {"do":"drain"}
     {"say":"Draining: no new calls. …"}
     {"done":true,"ok":true}
+
+    {"do":"report"}     from a control that was adopted: this connection is its report socket from now on
 
 Who may connect is decided by the folder of the socket (0700): the user that runs the hotline. It works while control
 does not.
@@ -17,23 +20,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from app.unix_socket import listen
-
 LINE_BYTES = 65_536
 CLIENTS = 16
 
-Handler = Callable[[Mapping[str, Any]], None]
+Handler = Callable[[socket.socket, bytes], bool]
+"""Takes the connection, and what came behind the request; True to keep the connection here, False when it is the
+handler's now, or to be closed."""
 
 
 class Desk:
-    """handlers: by the value of `do`."""
+    """listener: at `path`. handlers: by the value of `do`."""
 
-    def __init__(self, path: Path, selector: selectors.BaseSelector, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, path: Path, listener: socket.socket, selector: selectors.BaseSelector, handlers: Mapping[str, Handler]
+    ) -> None:
         self._path = path
         self._selector = selector
         self._handlers = handlers
         self._clients: dict[socket.socket, bytes] = {}
-        self._listener = listen(path)
+        self._listener = listener
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def say(self, text: str) -> None:
@@ -71,11 +76,12 @@ class Desk:
         if not data or len(rest) > LINE_BYTES:
             self._drop(client)
             return
-        *lines, self._clients[client] = rest.split(b"\n")
-        for line in lines:
-            self._obey(client, line)
+        line, end, behind = rest.partition(b"\n")
+        self._clients[client] = behind if end else line
+        if end:
+            self._obey(client, line, behind)
 
-    def _obey(self, client: socket.socket, line: bytes) -> None:
+    def _obey(self, client: socket.socket, line: bytes, behind: bytes) -> None:
         try:
             asked = json.loads(line)
             handler = self._handlers[asked["do"]]
@@ -83,7 +89,9 @@ class Desk:
             self._send(client, {"say": f"unknown request; there are {', '.join(self._handlers)}"})
             self._send(client, {"done": True, "ok": False})
             return
-        handler(asked)
+        if not handler(client, behind) and client in self._clients:
+            del self._clients[client]
+            self._selector.unregister(client)
 
     def _tell(self, what: Mapping[str, Any]) -> None:
         for client in list(self._clients):

@@ -45,6 +45,13 @@ class Draining:
             except TimeoutError:
                 pass
 
+    def give_up(self) -> None:
+        """Nobody wants the end any more: new calls are taken again."""
+        self._ua.draining = False
+        if self._began is not None:
+            self._emit(DrainEnded(ended=0, lasted=round(self._clock.monotonic() - self._began, 3), given_up=True))
+            self._began = None
+
     def end(self, reason: str) -> str:
         """The end of the process begins: why the calls that are left end."""
         if self._began is None:

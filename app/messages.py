@@ -6,7 +6,7 @@ Either side ignores what it does not understand: during an upgrade the two may b
 
 import msgspec
 
-from events.types import Event, ProcessExited, ProcessStalled, ProcessStarted
+from events.types import Event, ProcessAdopted, ProcessExited, ProcessStalled, ProcessStarted, UpgradeEnded
 
 LINE_BYTES = 65_536
 """A longer line ends the connection."""
@@ -24,6 +24,15 @@ class Drain(Message, tag="drain", frozen=True):
 
     within: float
     """Seconds after which those that are left will be ended."""
+
+
+class Medias(Message, tag="medias", frozen=True):
+    """The media processes that there are from now on."""
+
+    sockets: dict[str, str]
+    """Name → UNIX socket; the retiring ones too."""
+    retiring: list[str]
+    """They get no new calls; tell by `Retired` when their last one has ended."""
 
 
 # --- notes ------------------------------------------------------------------------------------------------------
@@ -45,9 +54,15 @@ class Left(Message, tag="left", frozen=True):
     calls: int
 
 
-Fact = ProcessStarted | ProcessExited | ProcessStalled
-Order = Drain
-Note = Ready | Noted | Left
+class Retired(Message, tag="retired", frozen=True):
+    """No call needs this media process any more."""
+
+    media: str
+
+
+Fact = ProcessStarted | ProcessExited | ProcessStalled | ProcessAdopted | UpgradeEnded
+Order = Drain | Medias
+Note = Ready | Noted | Left | Retired
 
 
 def encode(message: Message | Event) -> bytes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from app.child import STOP_GRACE, Life
+
 SOCKET_PATH_BYTES = 100
 """A UNIX socket's path holds 107 bytes; ours end in names of their own."""
 UDP_BUFFER_BYTES = 4 * 1024 * 1024
@@ -43,10 +45,15 @@ class Spec(NamedTuple):
     name: str
     module: str
     arguments: tuple[str, ...]
-    fds: tuple[int, ...] = ()
+    sockets: tuple[tuple[str, int], ...] = ()
+    """What it listens on: label and descriptor of each."""
     nice: int = 0
     stalls_after: float = 0.0
     """Seconds without a sign of life after which it is killed and started again; 0: never."""
+    media: str = ""
+    """Of a media process: the UNIX socket where control reaches it."""
+    grace: float = STOP_GRACE
+    """Seconds that it may take to end by itself, should we be killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +135,12 @@ def bind(listen: Listen) -> socket.socket:
     return sock
 
 
+def labels(listens: Sequence[Listen]) -> list[str]:
+    """A name for each, by which a later supervisor knows its socket again. As configured: port 0 remains 0."""
+    texts = [str(listen) for listen in listens]
+    return [f"{text}#{texts[:n].count(text)}" for n, text in enumerate(texts)]
+
+
 def bound(sock: socket.socket, listen: Listen) -> Listen:
     """The same with the port that port 0 became."""
     return listen._replace(port=sock.getsockname()[1])
@@ -142,27 +155,21 @@ def share_ports(ports: tuple[int, int], count: int) -> list[tuple[int, int]]:
     return [(first + each * i, first + each * (i + 1) - 1) for i in range(count)]
 
 
-def processes(plan: Plan, sip: Sequence[tuple[Listen, int]], http_fd: int) -> list[Spec]:
-    """All processes of a site. `sip`: each bound listener with its descriptor."""
-    names = [f"media{i}" for i in range(plan.media_processes)]
-    sockets = {name: str(plan.run / f"{name}.sock") for name in names}
-    media = [
-        Spec(
-            name,
-            "engine.media.server",
-            ("--socket", sockets[name], "--name", name, "--ports", f"{a}-{b}", "--recordings", str(plan.recordings)),
-        )
-        for name, (a, b) in zip(names, share_ports(plan.media_ports, len(names)), strict=True)
-    ]
-    site, journal, control = str(plan.site), str(plan.journal), str(plan.control_socket)
-    arguments = ["--site", site, "--journal", journal, "--control-socket", control]
-    for name, path in sockets.items():
-        arguments += ["--media", f"{name}={path}"]
-    for listen, fd in sip:
-        arguments += ["--sip", f"{listen}={fd}"]
+def processes(plan: Plan, sip: Sequence[tuple[str, Listen, int]], http: tuple[str, int]) -> list[Spec]:
+    """All processes of a site. `sip`: label, address and descriptor of each bound listener; `http` without address."""
+    journal, control = str(plan.journal), str(plan.control_socket)
+    arguments = ["--site", str(plan.site), "--journal", journal, "--control-socket", control]
+    asked = arguments + [word for _, listen, fd in sip for word in ("--sip", f"{listen}={fd}")]
     return [
-        Spec("control", "app.control", tuple(arguments), tuple(fd for _, fd in sip), stalls_after=CONTROL_STALLS),
-        *media,
+        Spec(
+            "control",
+            "app.control",
+            tuple(asked),
+            tuple((label, fd) for label, _, fd in sip),
+            stalls_after=CONTROL_STALLS,
+            grace=plan.drain_within + 2 * STOP_GRACE,
+        ),
+        *(media(plan, f"media{slot}", slot) for slot in range(plan.media_processes)),
         Spec(
             "ledger",
             "events.ledger",
@@ -170,20 +177,35 @@ def processes(plan: Plan, sip: Sequence[tuple[Listen, int]], http_fd: int) -> li
             nice=NICE,
             stalls_after=OTHERS_STALL,
         ),
-        Spec(
-            "web",
-            "app.web",
-            ("--site", site, "--journal", journal, "--control-socket", control, "--http-fd", str(http_fd)),
-            (http_fd,),
-            NICE,
-            OTHERS_STALL,
-        ),
+        Spec("web", "app.web", (*arguments, "--http-fd", str(http[1])), (http,), NICE, OTHERS_STALL),
     ]
 
 
-def command(spec: Spec, alive_fd: int) -> list[str]:
-    """Through app.child, so that it ends when the supervisor does."""
-    return [sys.executable, "-m", "app.child", str(alive_fd), str(spec.nice), spec.module, *spec.arguments]
+def media(plan: Plan, name: str, slot: int) -> Spec:
+    """A media process. slot: 0 … media_processes - 1; which share of the ports it has."""
+    first, last = share_ports(plan.media_ports, plan.media_processes)[slot]
+    socket_ = str(plan.run / f"{name}.sock")
+    ports, recordings = f"{first}-{last}", str(plan.recordings)
+    return Spec(
+        name,
+        "engine.media.server",
+        ("--socket", socket_, "--name", name, "--ports", ports, "--recordings", recordings),
+        stalls_after=OTHERS_STALL,
+        media=socket_,
+    )
+
+
+def successor(spec: Spec, name: str) -> Spec:
+    """A media process under another name, with the same ports: whichever is open in one is not taken by the other."""
+    path = str(Path(spec.media).with_name(f"{name}.sock"))
+    renamed = {spec.name: name, spec.media: path}
+    return spec._replace(name=name, media=path, arguments=tuple(renamed.get(word, word) for word in spec.arguments))
+
+
+def command(spec: Spec, alive: int, beats: int, run: str, log: str) -> list[str]:
+    """Through app.child, so that it notices when the supervisor is gone."""
+    life = Life(alive, spec.name, run, log, spec.nice, beats, dict(spec.sockets), spec.grace)
+    return [sys.executable, "-m", "app.child", json.dumps(life._asdict()), spec.module, *spec.arguments]
 
 
 def listening(plan: Plan) -> str:

@@ -7,13 +7,15 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from typing import NamedTuple
 
+from app.adoption import Orphan
 from app.backoff import Backoff
 from app.output import Lines, Output
 from app.plan import Spec, command
+from app.preflight import python_path
 from app.reports import Reports, can_read
-from events.types import ProcessExited, ProcessStalled, ProcessStarted
+from events.types import ProcessAdopted, ProcessExited, ProcessStalled, ProcessStarted
 
 READ_BYTES = 65_536
 DUMP_SIGNAL = signal.SIGUSR2
@@ -22,18 +24,26 @@ DUMP_TAKES = 0.5
 """Seconds from the order to write stacks to the kill."""
 
 
+class Surroundings(NamedTuple):
+    """What all processes of a supervisor share."""
+
+    selector: selectors.BaseSelector
+    output: Output
+    monotonic: Callable[[], float]
+    reports: Reports
+    alive_fd: int
+    """Read end of the pipe whose end tells them that we are gone."""
+    run: str
+    """Folder where they find another supervisor then; "" for none."""
+    log: str
+    medias: Callable[[], list[str]]
+    """Arguments that tell control of the media processes."""
+
+
 class Process:
     """Started by `start`, again by whoever sees that `restart_at` has come; its end is noticed through the selector."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        alive_fd: int,
-        selector: selectors.BaseSelector,
-        output: Output,
-        monotonic: Callable[[], float],
-        reports: Reports,
-    ) -> None:
+    def __init__(self, spec: Spec, around: Surroundings) -> None:
         self.spec = spec
         self.restart_at: float | None = None
         """When to start it again; None while it runs or is stopped for good."""
@@ -43,46 +53,67 @@ class Process:
         """0 while it does not run."""
         self.heard_at = math.inf
         """When it last gave a sign of life; infinity before the first."""
-        self._alive_fd = alive_fd
-        self._selector = selector
-        self._output = output
-        self._now = monotonic
-        self._reports = reports
+        self._around = around
+        self._selector = around.selector
+        self._output = around.output
+        self._now = around.monotonic
+        self._reports = around.reports
         self._backoff = Backoff()
         self._out = self._beats = -1
-        self._lines = Lines(spec.name, output)
+        self._lines = Lines(spec.name, around.output)
         self._started = 0.0
         self._wanted = True
+        self._replaced = False
+        """Its end was ordered, and a new start is to follow at once."""
 
     @property
     def running(self) -> bool:
         return self.pid != 0
 
+    @property
+    def gone(self) -> bool:
+        """It was stopped for good, and has ended."""
+        return not self._wanted and not self.running
+
     def start(self) -> None:
         self.restart_at = None
-        self._started = self._now()
+        self._replaced = False
         self._out, out = os.pipe()
         self._beats, beats = os.pipe()
-        arguments, fds = ["--beat-fd", str(beats)], [self._alive_fd, beats, *self.spec.fds]
-        report = self._reports.connect() if self.spec.name == "control" else None
+        around, control = self._around, self.spec.name == "control"
+        fds = [around.alive_fd, beats, *(fd for _, fd in self.spec.sockets)]
+        argv = command(self.spec, around.alive_fd, beats, around.run, around.log)
+        if control:
+            argv += around.medias()
+        argv += ["--beat-fd", str(beats)]
+        report = self._reports.connect() if control else None
         if report is not None:
-            arguments += ["--report-fd", str(report.fileno())]
+            argv += ["--report-fd", str(report.fileno())]
             fds.append(report.fileno())
-        argv = [*command(self.spec, self._alive_fd), *arguments]
         pid = _spawn(argv, fds, out)
         os.close(out)
         os.close(beats)
         if report is not None:
             report.close()
-        self._watch(pid)
+        self._watch(pid, os.pidfd_open(pid))
         self._reports.tell(ProcessStarted(process=self.spec.name, pid=pid))
 
-    def _watch(self, pid: int) -> None:
+    def adopt(self, orphan: Orphan) -> None:
+        """It runs already; its supervisor died."""
+        self._out, out = os.pipe()
+        self._beats, beats = os.pipe()
+        orphan.adopt(self._around.alive_fd, out, beats)
+        os.close(out)
+        os.close(beats)
+        self._watch(orphan.pid, orphan.pidfd)
+        self._reports.tell(ProcessAdopted(process=self.spec.name, pid=orphan.pid))
+
+    def _watch(self, pid: int, pidfd: int) -> None:
+        self._started = self._now()
         self.pid, self.heard_at, self.kill_at = pid, math.inf, math.inf
         for fd in (self._out, self._beats):
             os.set_blocking(fd, False)
         self._selector.register(self._out, selectors.EVENT_READ, self._read)
-        pidfd = os.pidfd_open(pid)
         self._selector.register(pidfd, selectors.EVENT_READ, lambda: self._exited(pidfd))
 
     # --- signs of life ----------------------------------------------------------------------------------------------
@@ -109,6 +140,18 @@ class Process:
         self.restart_at = None
         self.send(signal.SIGTERM)
 
+    def replace(self, number: signal.Signals, kill_at: float) -> None:
+        """End, and start again at once with the code that is on the disk. number: what makes it end in order; killed
+        when it has not by `kill_at`."""
+        self._replaced = True
+        self.kill_at = kill_at
+        self.send(number)
+
+    def flush(self) -> None:
+        """Show all that it has printed so far."""
+        while self._out in self._selector.get_map() and can_read(self._out):
+            self._read()
+
     def kill(self, *, for_good: bool) -> None:
         self._wanted = self._wanted and not for_good
         self.kill_at = math.inf
@@ -134,8 +177,7 @@ class Process:
         os.close(pidfd)
         pid, self.pid = self.pid, 0
         status = _status(pid)
-        while self._out in self._selector.get_map() and can_read(self._out):
-            self._read()
+        self.flush()
         if self._out in self._selector.get_map():
             self._selector.unregister(self._out)  # a grandchild holds it open; not our output any more
         for fd in (self._out, self._beats):
@@ -150,8 +192,13 @@ class Process:
         up_for = now - self._started
         if self.spec.name == "control":
             self._reports.finish()
-        self._reports.tell(ProcessExited(process=self.spec.name, pid=pid, status=status, up_for=up_for))
+        self._reports.tell(
+            ProcessExited(process=self.spec.name, pid=pid, status=status, up_for=up_for, ordered=self._replaced)
+        )
         if not self._wanted:
+            return
+        if self._replaced:
+            self.restart_at = now
             return
         delay = self._backoff.exited(up_for)
         self.restart_at = now + delay
@@ -167,7 +214,7 @@ def _spawn(argv: list[str], fds: list[int], out: int) -> int:
         return os.posix_spawn(
             sys.executable,
             argv,
-            {**os.environ, "PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"},
+            {**os.environ, "PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"},
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, out, 1),
@@ -188,10 +235,3 @@ def _status(pid: int) -> str:
     except ChildProcessError:
         return "unknown status"
     return f"signal {-code}" if code < 0 else f"exit {code}"
-
-
-def _python_path() -> str:
-    """Children find the same code as we do, wherever they are started from."""
-    here = str(Path(__file__).resolve().parent.parent)
-    before = os.environ.get("PYTHONPATH", "")
-    return f"{here}{os.pathsep}{before}" if before else here

@@ -37,14 +37,15 @@ class Reports:
         self.attach(ours)
         return theirs
 
-    def attach(self, ours: socket.socket) -> None:
-        """From now on this leads to control."""
+    def attach(self, ours: socket.socket, heard: bytes = b"") -> None:
+        """From now on this leads to control, which has said `heard` by it already."""
         self.disconnect()
         ours.setblocking(False)
         self._socket, self._sent, self._noted, self._rest, self._half = ours, 0, 0, b"", b""
         self._orders.clear()
         self._selector.register(ours, selectors.EVENT_READ, self._receive)
         self._send()
+        self._take(heard)
 
     def finish(self) -> None:
         """Control has died: hear what it still said, then forget it."""
@@ -105,6 +106,9 @@ class Reports:
         if not data or len(self._rest) > LINE_BYTES:
             self.disconnect()
             return
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             note = read_note(line)

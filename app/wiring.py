@@ -90,6 +90,8 @@ class Inputs:
     media: Mapping[str, Path]
     sip: Sequence[SipSocket]
     version: str
+    retiring: Sequence[str] = ()
+    """Names of media processes that get no new calls."""
     connections: int = CONNECTIONS_LIMIT
     """TCP, TLS and WebSocket at once."""
 
@@ -129,12 +131,14 @@ class Control:
             announcer=QueueAnnouncer(site.prompts, tuple(site.main.languages)),
             flows={number: partial(self._run_flow, flow) for number, flow in site.main.numbers.items()},
         )
-        self._medias = Medias(
+        self.medias = Medias(
             dict(inputs.media),
             site.prompts.all_paths(),
             emit=self.emit,
             event=self._media_event,
             lost=self._media_lost,
+            retiring=inputs.retiring,
+            needed=self._needs,
         )
         self._overload = protection.overload(site.main.sip.overload, self.emit)
         self._meter = protection.Meter(clock.monotonic())
@@ -165,7 +169,7 @@ class Control:
 
     async def start(self) -> None:
         """Returns when calls are answered."""
-        await self._medias.start()
+        await self.medias.start()
         self.emit(ControlStarted(version=self._inputs.version, config=self._site.version, recovered_calls=0))
         for event in closing(self.live, self._repair_recordings()):
             self.emit(event)
@@ -198,7 +202,7 @@ class Control:
             timer.cancel()
         self._ua.report()
         await self._server.close()
-        await self._medias.close()
+        await self.medias.close()
         self.emit(ControlStopped(reason=reason))
         self._outbox.release()
         self._transports.close()
@@ -206,6 +210,15 @@ class Control:
             self._journal.close()
         except JournalFull as error:
             log.critical("the last events are lost: the disk takes none", error=str(error), **self._writing.health)
+
+    async def hand_over(self) -> None:
+        """End this process, and leave the calls to the next one: nobody is hung up on, media goes on."""
+        for timer in self._timers:
+            timer.cancel()
+        self._ua.report()
+        await self._server.close()
+        self._outbox.release()
+        self._journal.close()
 
     def emit(self, event: Event) -> None:
         """Append to the journal; written before any effect of this loop iteration leaves."""
@@ -271,7 +284,7 @@ class Control:
                 alive=self._transports.alive,
                 fault_of=self._transports.fault_of,
                 large=LargeRequests(self._transports.tcp_for_large, self._transports.mtu),
-                planes=self._medias,
+                planes=self.medias,
                 registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
                 admission=admission,
                 screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
@@ -290,6 +303,9 @@ class Control:
 
     def _media_lost(self, plane: Plane) -> None:
         self._ua.media_lost(plane)
+
+    def _needs(self, plane: Plane) -> bool:
+        return self._ua.needs(plane)
 
     def _repair_recordings(self) -> dict[str, float]:
         """Those that the log has begun and not ended: path → seconds."""

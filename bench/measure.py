@@ -32,7 +32,7 @@ def _stat(pid: int) -> tuple[float, int]:
 def name(pid: int) -> str:
     """The module that a Python process runs, as its arguments tell; else the program."""
     arguments = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-    for known in ("app.control", "engine.media.server", "events.ledger", "app.web", "app.supervisor"):
+    for known in ("app.control", "engine.media.server", "events.ledger", "app.web", "app.serve"):
         if known in arguments:
             return known
     return Path(arguments[0]).name

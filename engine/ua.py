@@ -260,6 +260,12 @@ class UserAgent:
         """See Call.dial."""
         return await self._placing.dial(call, order)
 
+    def needs(self, plane: Plane) -> bool:
+        """Whether any call has to do with this media process."""
+        return any(call.leg.plane is plane for call in self.calls.values()) or any(
+            owner is plane for owner, _ in self.line.ports
+        )
+
     def play_music(self, leg: SipLeg) -> None:
         """For a party on hold."""
         if leg.has_media and self._settings.music:

@@ -361,6 +361,12 @@ def _process_started(s: LiveState, e: ev.ProcessStarted, at: float) -> None:
     s.processes[e.process] = LiveProcess(e.pid, True, at, starts + 1, status)
 
 
+def _process_adopted(s: LiveState, e: ev.ProcessAdopted, at: float) -> None:
+    before = s.processes.get(e.process)
+    if before is None or not before.up:
+        s.processes[e.process] = LiveProcess(e.pid, True, at, before.starts if before else 0, "")
+
+
 def _process_exited(s: LiveState, e: ev.ProcessExited, at: float) -> None:
     before = s.processes.get(e.process)
     s.processes[e.process] = LiveProcess(e.pid, False, at, before.starts if before else 0, e.status)
@@ -383,6 +389,10 @@ def _control_reported(s: LiveState, e: ev.ControlReported, at: float) -> None:
 def _control_started(s: LiveState, e: ev.ControlStarted, at: float) -> None:
     s.control_started = (at, e)
     s.draining = False
+
+
+def _drain_ended(s: LiveState, e: ev.DrainEnded, _at: float) -> None:
+    s.draining = s.draining and not e.given_up
 
 
 def _drain_began(s: LiveState, _e: ev.DrainBegan, _at: float) -> None:
@@ -552,5 +562,7 @@ _STEPS: Final[Mapping[type[Event], _Step]] = MappingProxyType(
         ev.DiskLow: _disk_low,
         ev.DiskEnough: _disk_enough,
         ev.DrainBegan: _drain_began,
+        ev.DrainEnded: _drain_ended,
+        ev.ProcessAdopted: _process_adopted,
     }
 )

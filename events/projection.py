@@ -293,6 +293,13 @@ def _incident(kind: str, what: str) -> "_Step":
     return step
 
 
+_EXITED = _incident("process_exited", "{process} (pid {pid}): {status} after {up_for:.0f} s")
+
+
+def _process_exited(o: Open, b: Values, seq: int, at: float) -> list[Write]:
+    return [] if b.get("ordered") else _EXITED(o, b, seq, at)
+
+
 def _control_started(o: Open, b: Values, seq: int, at: float) -> list[Write]:
     died, o.control_up = o.control_up, True
     what = f"control ended without saying so; started again with {b['recovered_calls']} calls"
@@ -391,7 +398,8 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "PhoneUnregistered": _unregistered,
         "ControlStarted": _control_started,
         "ControlStopped": _control_stopped,
-        "ProcessExited": _incident("process_exited", "{process} (pid {pid}): {status} after {up_for:.0f} s"),
+        "ProcessExited": _process_exited,
+        "ProcessAdopted": _incident("supervisor_died", "{process} (pid {pid}) went on without, and was taken over"),
         "ProcessStalled": _incident("process_stalled", "{process} (pid {pid}) stood still for {silent_for:.1f} s"),
         "FlowFailed": _incident("flow_failed", "flow {flow}, node {node}: {error}"),
         "RtpTimedOut": _incident("rtp_timed_out", "leg {leg} sent no audio for {silent_for:.0f} s"),

@@ -634,6 +634,24 @@ class ProcessExited(Event, frozen=True):
     status: str
     """`exit 1`, `signal 9`"""
     up_for: float
+    ordered: bool = False
+    """Its place was to be taken by newer code: no fault."""
+
+
+class ProcessAdopted(Event, frozen=True):
+    """It lived on when its supervisor died; another one has it now."""
+
+    process: str
+    pid: int
+
+
+class UpgradeEnded(Event, frozen=True):
+    """The running code was replaced, process by process."""
+
+    ok: bool
+    why: str
+    """What went wrong; "" when nothing did."""
+    lasted: float
 
 
 class ProcessStalled(Event, frozen=True):
@@ -654,11 +672,13 @@ class DrainBegan(Event, frozen=True):
 
 
 class DrainEnded(Event, frozen=True):
-    """Draining is over, and the end of the process begins."""
+    """Draining is over; the end of the process begins, unless it was given up."""
 
     ended: int
     """Calls that had to be ended."""
     lasted: float
+    given_up: bool = False
+    """New calls are taken again: a process without supervisor has found one."""
 
 
 class SipReported(Event, frozen=True):

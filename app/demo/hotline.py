@@ -42,7 +42,8 @@ class Hotline:
         """Not to be cancelled: who began it has to `stop` it."""
         theirs, self._alive = os.pipe()  # its end tells the hotline that we are gone, however that came
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app.child", str(theirs), "0", "app.supervisor", "--site", str(self._folder)),
+            *(sys.executable, "-m", "app.child", json.dumps({"alive": theirs})),
+            *("app.serve", "--site", str(self._folder)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -31,7 +31,7 @@ MODULES = {
     "media": "engine.media.server",
     "ledger": "events.ledger",
     "web": "app.web",
-    "supervisor": "app.supervisor",
+    "supervisor": "app.serve",
 }
 AWAY, REASON = "away", "lunch"
 """An agent who is not ready all the time, and why."""

@@ -4,9 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,8 @@ from events.types import (
     ProcessStarted,
 )
 from tests.support.handset import Handset
-from tests.support.peers.remote import PATIENCE, ROOT
-from tests.support.site import POLL, Edit, Site, serving
+from tests.support.peers.remote import ROOT
+from tests.support.site import Edit, Site, serving
 
 FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
 
@@ -47,27 +44,11 @@ def phone(site: Site, user: str, password: str = "") -> Handset:
     return Handset("udp", site.udp, user, password)
 
 
-def becomes(site: Site, status: int) -> bool:
-    """Whether /readyz comes to this status; the web process is a moment behind the log."""
-    until = time.monotonic() + PATIENCE
-    while ready(site) != status and time.monotonic() < until:
-        time.sleep(POLL)
-    return ready(site) == status
-
-
-def ready(site: Site) -> int:
-    try:
-        with urllib.request.urlopen(f"{site.http}/readyz", timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refusal:
-        return refusal.code
-
-
 def test_a_drain_takes_no_new_calls_lets_the_last_one_finish_and_stops(tmp_path: Path) -> None:
     with serving(draining(60), prepare=flows) as site, phone(site, "13800000001") as caller:
         talk = caller.call("1001")
         site.wait(CallQueued)
-        assert becomes(site, 200)
+        assert site.becomes(200)
         command = subprocess.Popen(
             [sys.executable, "-m", "app", "drain", "--site", str(site.folder)],
             cwd=ROOT,
@@ -87,7 +68,7 @@ def test_a_drain_takes_no_new_calls_lets_the_last_one_finish_and_stops(tmp_path:
             site.wait(PhoneRegistered)
             agent.call("*11")  # logging in is work for the callers that are here
             site.wait(AgentStateChanged, state=AgentState.NOT_READY)
-        assert becomes(site, 503)
+        assert site.becomes(503)
         assert talk.bye().status == 200
         said, _ = command.communicate(timeout=30)
         assert command.returncode == 0

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +132,20 @@ class Site:
                 time.sleep(POLL)
         raise SiteError(f"no {kind.__name__} with {fields} within {timeout:g} s\n{self.story(after)}")
 
+    def becomes(self, status: int) -> bool:
+        """Whether /readyz comes to this status; the web process is a moment behind the log."""
+        until = time.monotonic() + PATIENCE
+        while self._readiness() != status and time.monotonic() < until:
+            time.sleep(POLL)
+        return self._readiness() == status
+
+    def _readiness(self) -> int:
+        try:
+            with urllib.request.urlopen(f"{self.http}/readyz", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refusal:
+            return refusal.code
+
     def story(self, after: int = 0) -> str:
         """Events and the last output, for the message of a failing test."""
         return "\n".join([*map(str, self.events(after)[-60:]), *self.output[-40:]])
@@ -146,7 +162,7 @@ class Site:
             raise SiteError(f"ended with {status}\n{self.story()}")
 
     def kill(self) -> None:
-        """The supervisor only: its children end by themselves when it is gone."""
+        """The supervisor only: its children end by themselves some time after it is gone."""
         self.process.kill()
         self.process.wait()
 
@@ -175,9 +191,22 @@ def serving(
         except BaseException:
             site.kill()
             raise
-        site.stop()
+        if site.process.returncode != -signal.SIGKILL:  # else the test has killed it
+            site.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def again(site: Site) -> Iterator[Site]:
+    """The same site served once more, after its supervisor was killed; stopped at the end of the block."""
+    taken = start(site.folder)
+    try:
+        yield taken
+    except BaseException:
+        taken.kill()
+        raise
+    taken.stop()
 
 
 def start(
@@ -221,7 +250,7 @@ def _collect(site: Site, ready: threading.Event) -> None:
     with site.process.stdout as output:
         for line in output:
             site.output.append(line.rstrip())
-            if "is answering calls" in line:
+            if "is answering calls" in line or "Calls are answered again" in line:
                 ready.set()
     ready.set()
 

@@ -16,9 +16,12 @@ from app.plan import (
     bound,
     command,
     http_url,
+    labels,
     listening,
+    media,
     processes,
     share_ports,
+    successor,
     welcome,
 )
 
@@ -41,20 +44,37 @@ PLAN = Plan(
 
 def test_processes_get_their_sockets_and_paths() -> None:
     """The command lines that the supervisor's docstring promises."""
-    specs = {spec.name: spec for spec in processes(PLAN, [(PLAN.sip[0], 7), (PLAN.sip[1], 8)], 9)}
+    specs = {spec.name: spec for spec in processes(PLAN, [("a", PLAN.sip[0], 7), ("b", PLAN.sip[1], 8)], ("http", 9))}
     assert list(specs) == ["control", "media0", "media1", "ledger", "web"]
     control = " ".join(specs["control"].arguments)
     assert "--sip udp:127.0.0.1:5060=7 --sip tcp:[::1]:5060=8" in control
-    assert "--media media0=/srv/site/var/run/media0.sock --media media1=/srv/site/var/run/media1.sock" in control
-    assert specs["control"].fds == (7, 8)
+    assert specs["control"].sockets == (("a", 7), ("b", 8))
+    assert specs["media1"].media == "/srv/site/var/run/media1.sock"
     assert specs["media1"].arguments[4:6] == ("--ports", "20050-20097")
-    assert specs["web"].fds == (9,)
+    assert specs["web"].sockets == (("http", 9),)
+
+
+def test_a_successor_of_a_media_process_has_its_ports_and_a_name_of_its_own() -> None:
+    one = media(PLAN, "media1", 1)
+    two = successor(one, "media2")
+    assert (two.name, two.media) == ("media2", "/srv/site/var/run/media2.sock")
+    changed = [(a, b) for a, b in zip(one.arguments, two.arguments, strict=True) if a != b]
+    assert changed == [("/srv/site/var/run/media1.sock", two.media), ("media1", "media2")]
+
+
+def test_sockets_are_known_again_by_what_the_configuration_says() -> None:
+    """Two listeners on any free port are two."""
+    free = Listen("udp", "127.0.0.1", 0)
+    assert labels([free, PLAN.sip[1], free]) == ["udp:127.0.0.1:0#0", "tcp:[::1]:5060#0", "udp:127.0.0.1:0#1"]
 
 
 def test_a_child_is_started_below_the_watcher() -> None:
     """So that it ends when the supervisor does, and calls come before pages."""
-    web = processes(PLAN, [], 9)[-1]
-    assert command(web, 3)[1:6] == ["-m", "app.child", "3", "10", "app.web"]
+    web = processes(PLAN, [], ("http", 9))[-1]
+    words = command(web, 3, 4, "/run", "/log")
+    assert (words[1:3], words[4]) == (["-m", "app.child"], "app.web")
+    life = json.loads(words[3])
+    assert (life["alive"], life["beats"], life["nice"], life["sockets"]) == (3, 4, 10, {"http": 9})
 
 
 @pytest.mark.parametrize(

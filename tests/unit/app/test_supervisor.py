@@ -14,7 +14,8 @@ import pytest
 
 from app.output import Output
 from app.plan import Spec
-from app.supervisor import Supervisor
+from app.supervisor import Place, Supervisor
+from app.unix_socket import listen
 from kernel.clock import system_clock
 
 FAKE = "tests.unit.app.fake_child"
@@ -48,15 +49,17 @@ def supervise(
     screen = os.open(os.devnull, os.O_WRONLY)
     log = folder / "callwright.log"
     try:
-        Supervisor(
-            [Spec(name, FAKE, words, stalls_after=stalls_after) for name, words in processes.items()],
+        place = Place(
             alive_fd=alive,
             output=Output(log, screen),
             monotonic=monotonic or system_clock().monotonic,
             on_ready=on_ready or (lambda _: stop()),
             desk=folder / "supervisor.sock",
+            listener=listen(folder / "supervisor.sock"),
             drain_within=drain_within,
-        ).run()
+        )
+        specs = [Spec(name, FAKE, words, stalls_after=stalls_after) for name, words in processes.items()]
+        Supervisor(specs, place).run()
     finally:
         for fd in (alive, held, screen):
             os.close(fd)
@@ -162,9 +165,10 @@ def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     """kill -9 of the supervisor: the pipe that only it held ends, and so do the children."""
     watch, held_by_child = socket.socketpair()
     code = (
-        "import os, signal, subprocess, sys\n"
+        "import json, os, signal, subprocess, sys\n"
         "alive, held = os.pipe()\n"
-        f"argv = [sys.executable, '-m', 'app.child', str(alive), '0', '{FAKE}', 'say', 'up', 'wait']\n"
+        "life = json.dumps({'alive': alive})\n"
+        f"argv = [sys.executable, '-m', 'app.child', life, '{FAKE}', 'say', 'up', 'wait', '--beat-fd', '-1']\n"
         "child = subprocess.Popen(argv, pass_fds=[alive, int(sys.argv[1])], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -1,0 +1,152 @@
+"""A real hotline whose code is replaced, and one whose supervisor is killed, while a caller waits in it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from events.types import (
+    CallEnded,
+    CallQueued,
+    ControlStarted,
+    MediaReported,
+    ProcessAdopted,
+    ProcessExited,
+    ProcessStarted,
+    UpgradeEnded,
+)
+from tests.support.handset import Handset
+from tests.support.peers.remote import PATIENCE, ROOT
+from tests.support.site import POLL, Site, again, serving
+
+FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
+ASK_EVERY = 0.05
+
+
+def flows(folder: Path) -> None:
+    (folder / "ivr_flows").mkdir(parents=True)
+    (folder / "ivr_flows" / "main.yaml").write_text(FLOW)
+
+
+def waiting(config: dict[str, Any]) -> None:
+    config["queues"]["queues"]["billing"]["wait_unstaffed"] = True
+
+
+def running(site: Site) -> dict[str, int]:
+    """Process → pid, as the log has it."""
+    found: dict[str, int] = {}
+    for record in site.events():
+        match record.event:
+            case ProcessStarted(process=name, pid=pid) | ProcessAdopted(process=name, pid=pid):
+                found[name] = pid
+            case ProcessExited(process=name, pid=pid) if found.get(name) == pid:
+                del found[name]
+    return found
+
+
+def command(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *words, "--site", str(site.folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Asking:
+    """OPTIONS again and again, each sent once: how many were not answered."""
+
+    def __init__(self, site: Site) -> None:
+        self._phone = Handset("udp", site.udp, "13800000009", "")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.unanswered = 0
+        self.asked = 0
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        self._thread.start()
+        yield
+        self._over.set()
+        self._thread.join(PATIENCE)
+        self._phone.wire.socket.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(ASK_EVERY):
+            self.asked += 1
+            try:
+                self._phone.options()
+            except TimeoutError:
+                self.unanswered += 1
+
+
+def test_an_upgrade_replaces_every_process_and_loses_no_message(tmp_path: Path) -> None:
+    with serving(waiting, prepare=flows) as site:
+        site.wait(MediaReported)
+        before = running(site)
+        asking = Asking(site)
+        with asking.going_on():
+            done = command(site, "upgrade")
+            assert done.returncode == 0, done.stdout + "\n".join(site.output)
+        assert (asking.unanswered, asking.asked > 10) == (0, True)
+        assert site.wait(UpgradeEnded).ok
+        exited = site.wait(ProcessExited, process="media0")
+        assert exited.status == "exit 0"
+        after = running(site)
+        assert after.keys() == {"control", "ledger", "web", "media1"}
+        assert not set(after.values()) & set(before.values())
+        assert site.process.poll() is None
+        with Handset("udp", site.udp, "13800000001", "") as caller:
+            talk = caller.call("1001")
+            assert talk.bye().status == 200
+
+
+def test_an_upgrade_to_what_would_not_run_changes_nothing() -> None:
+    with serving(waiting, prepare=flows) as site:
+        assert site.becomes(200)
+        before = running(site)
+        (site.folder / "config" / "queues.yaml").write_text("queues: {billing: {dsplay: x}}\n")
+        done = command(site, "upgrade")
+        assert done.returncode == 1
+        assert "config/queues.yaml:1:" in done.stdout
+        assert "Nothing was changed." in done.stdout
+        assert running(site) == before
+
+
+def test_callers_do_not_notice_the_death_of_the_supervisor(tmp_path: Path) -> None:
+    with serving(waiting, prepare=flows) as site, Handset("udp", site.udp, "13800000001", "") as caller:
+        talk = caller.call("1001")
+        site.wait(CallQueued)
+        before = running(site)
+        site.kill()
+        with Handset("udp", site.udp, "13800000002", "") as second:  # taken by a control without supervisor
+            other = second.call("1001")
+            with again(site) as taken:
+                assert {taken.wait(ProcessAdopted, process=name).pid for name in before} == set(before.values())
+                assert running(taken) == before
+                assert taken.udp == site.udp
+                os.kill(before["web"], signal.SIGKILL)
+                assert taken.wait(ProcessExited, process="web").pid == before["web"]
+                assert other.bye().status == talk.bye().status == 200
+        ends = [record.event for record in site.events() if isinstance(record.event, CallEnded)]
+        assert [end.reason for end in ends] == ["bye", "bye"]
+        assert sum(isinstance(record.event, ControlStarted) for record in site.events()) == 1
+
+
+def test_orphans_without_a_call_end_by_themselves() -> None:
+    with serving(waiting, prepare=flows) as site:
+        site.wait(MediaReported)
+        pids = running(site).values()
+        site.kill()
+        until = time.monotonic() + 30
+        while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
+            time.sleep(POLL)
+        assert left == []
