@@ -145,6 +145,8 @@ class Site:
                 return int(answer.status)
         except urllib.error.HTTPError as refusal:
             return refusal.code
+        except OSError:
+            return 0  # not yet
 
     def story(self, after: int = 0) -> str:
         """Events and the last output, for the message of a failing test."""
