@@ -82,6 +82,7 @@ class CallerLeg(SipLeg):
         async with self._answering:
             if self._pending is not None and not self._early and (self._pending.body or self._wish is not Wish.NONE):
                 await self._begin_early()
+            await self._all_answered()
         return (self._early or self.answered) and not self.ended.done()
 
     async def _begin_early(self) -> None:
@@ -92,8 +93,7 @@ class CallerLeg(SipLeg):
         body = self._description(self._pending)
         self._early = True
         self._say(self._pending, 183, body)
-        if self.usage.answer_due:
-            await self._all_settled()
+        await self._all_answered()
         if not self.ended.done():
             self.line.emit(LegEarlyMedia(call=self.call, leg=self.id, sip_status=183, codec=self.codec))
 
@@ -179,6 +179,11 @@ class CallerLeg(SipLeg):
         while self._provisionals.describing and self._pending is not None:
             self._settled = asyncio.get_running_loop().create_future()
             await self._settled
+
+    async def _all_answered(self) -> None:
+        """An offer of ours in a provisional response has its answer from the PRACK, or the leg is over."""
+        if self.usage.answer_due:
+            await self._all_settled()
 
     def _settle(self) -> None:
         if self._settled is not None and not self._settled.done():

@@ -166,16 +166,13 @@ async def main() -> None:
             f"rtp_ports {options.rtp_port}-{options.rtp_port + 18}\n{secured}"
         ),
     )
-    extra: tuple[str, ...] = (f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else ()
-    if options.reliable:
-        extra += (f"100rel={'required' if options.reliable == 'required' else 'yes'}",)
     account = baresip.Account(
         user=options.user,
         domain=options.registrar,
         transport="tls" if options.transport == "tls" else "udp",
         password=options.password,
         reg_interval=300 if options.password else 0,
-        extra_params=extra,
+        extra_params=(f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else (),
     )
     runtime = baresip.Runtime()
     await runtime.start(config)

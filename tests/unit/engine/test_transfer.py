@@ -256,12 +256,13 @@ def test_attended_transfer(role: str) -> None:
     play(story)
 
 
-def test_a_consultation_that_was_not_answered_yet_becomes_a_blind_transfer() -> None:
+@pytest.mark.parametrize("wish", ["Supported", "Require"])
+def test_a_consultation_that_was_not_answered_yet_becomes_a_blind_transfer(wish: str) -> None:
     async def story() -> None:
         office = Office()
         office.second.answer_after = 3.0
         await office.talk()
-        office.line.call("8002")
+        office.line.call("8002", None, **{wish: "100rel"})
         await asyncio.sleep(1)
         early = next(m for m in office.line.heard if isinstance(m, Response) and m.status == 180)
         value = f"{early.call_id}%3Bto-tag%3D{early.to_tag}%3Bfrom-tag%3D{early.from_tag}"
