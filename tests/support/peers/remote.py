@@ -62,8 +62,8 @@ class Options:
     srtp: str = ""
     """forbidden | optional | required, with keys in SDP; pjsua, baresip and linphone only."""
     reliable: str = ""
-    """optional | required: provisional responses by RFC 3262; pjsua only. (baresip ends RAck with a bare LF, which is no
-    SIP.)"""
+    """optional | required: provisional responses by RFC 3262; pjsua only: baresip ends RAck with a bare LF, which is no
+    SIP."""
     srtp_suite: str = ""
     """pjsua: the only one that it speaks; "" for all it knows."""
 
