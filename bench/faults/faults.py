@@ -32,6 +32,7 @@ STALL = 8.0
 """Longer than the watchdog waits (3 s) and a restart takes."""
 GARBAGE = 1000
 UPGRADE_WITHIN = 30.0
+UPGRADED_AFTER = 12.0
 
 
 @dataclass(slots=True)
@@ -148,7 +149,9 @@ async def _upgrade(scene: Scene) -> None:
 
 
 async def _sighup(scene: Scene) -> None:
+    """Nobody tells when it is done."""
     scene.hotline.kill("supervisor", signal.SIGHUP)
+    await asyncio.sleep(UPGRADED_AFTER)
 
 
 async def _drain(scene: Scene) -> None:
