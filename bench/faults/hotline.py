@@ -94,7 +94,7 @@ class Staff:
         return {name: (str(8100 + n), f"secret-{n}", queues) for n, (name, queues) in enumerate(names)}
 
 
-def _edit(staff: Staff, ports: Sequence[int], database: str) -> Callable[[dict[str, Any]], None]:
+def _edit(staff: Staff, ports: Sequence[int], database: str, drain: float) -> Callable[[dict[str, Any]], None]:
     queue = {
         "display": "Q",
         "ring_for": 60,
@@ -111,6 +111,7 @@ def _edit(staff: Staff, ports: Sequence[int], database: str) -> Callable[[dict[s
         main["sip"] |= {"listen": [f"udp:127.0.0.1:{ports[0]}", f"tcp:127.0.0.1:{ports[0]}"], "max_calls": 5000}
         main["web"] |= {"port": ports[1]}
         main["media"] |= {"processes": 2, "codecs": ["PCMU"], "rtp_timeout": 20}
+        main["drain"] = {"within": drain}
         if database:
             main["database"] = database
         config["trunks"]["trunks"]["loopback"]["max_calls"] = 5000
@@ -263,15 +264,16 @@ def private_mounts(folder: Path) -> list[str]:
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", PRIVATE, str(folder)]
 
 
-def make(staff: Staff, *, mounts: bool = False, database: str = "") -> Hotline:
-    """A new site, started. database: an async SQLAlchemy URL, SQLite below the site without."""
+def make(staff: Staff, *, mounts: bool = False, database: str = "", drain: float = 0.0) -> Hotline:
+    """A new site, started. database: an async SQLAlchemy URL, SQLite below the site without. drain: seconds that calls
+    have when it is told to stop."""
     folder = Path(tempfile.mkdtemp(prefix="cwf-"))
     try:
         flows = folder / "ivr_flows"
         flows.mkdir()
         for name, text in FLOWS.items():
             (flows / f"{name}.yaml").write_text(text)
-        write_site(folder, _edit(staff, free_ports(2), database))
+        write_site(folder, _edit(staff, free_ports(2), database, drain))
         wrapper = private_mounts(folder) if mounts else []
         url = database or f"sqlite+aiosqlite:///{folder}/var/callwright.db"
         media = yaml.safe_load((folder / "config" / "callwright.yaml").read_text())["media"]

@@ -16,6 +16,7 @@ from bench.faults.heard import Capture
 from bench.faults.hotline import ANSWER_KEYS, AWAY, Hotline
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
+from events.store import UNAVAILABLE
 from events.types import Recorded, RecordingStarted
 from tests.support.site import SiteError
 
@@ -34,6 +35,7 @@ KEY_WITHIN = 1.5
 QUIET_WITHIN = 15.0
 """Seconds after the last goodbye until nothing is left: ports, gauges, agents."""
 ENDS_WITHIN = 20.0
+TABLE_TRIES = 3
 HOLDING = (("hold", "sendonly"), ("resume", "sendrecv"))
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
@@ -414,11 +416,14 @@ def _voices(played: Played, records: Sequence[Recorded], folder: Path) -> list[s
 
 
 async def _tables(hotline: Hotline) -> list[str]:
-    """The ledger may be some events behind, not apart."""
-    try:
-        return await hotline.tables()
-    except OSError as error:
-        return [str(error)]
+    """The ledger may be some events behind, not apart. It writes on: SQLite makes others wait meanwhile."""
+    for _ in range(TABLE_TRIES):
+        try:
+            return await hotline.tables()
+        except UNAVAILABLE as error:
+            said = str(error)
+            await asyncio.sleep(1.0)
+    return [said]
 
 
 async def _ended(played: Played) -> None:

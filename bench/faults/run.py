@@ -16,9 +16,14 @@ from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
 from bench.report import progress
 from tests.support.postgres import PostgresMissing, PostgresServer
+from tests.support.site import SiteError
 
 CALLS = 12
 """Callers at once: one or more in each state."""
+
+
+DRAIN = 60.0
+"""Seconds for calls in progress: more than a round takes."""
 
 
 class CannotRun(Exception):
@@ -74,7 +79,11 @@ async def _hotline(
     staff = staff_for(calls)
     sound = await SoundProcess.start(Crowd.ends(staff, calls))
     database = postgres.url().replace("postgresql://", "postgresql+asyncpg://") if postgres else ""
-    line = hotline.make(staff, mounts=fault.mounts, database=database)
+    try:
+        line = hotline.make(staff, mounts=fault.mounts, database=database, drain=DRAIN if fault.ends else 0.0)
+    except SiteError as error:
+        await sound.stop()
+        return [Round(fault.name, numbers[0], [("setup", str(error)[-400:])])]
     crowd = Crowd(line, staff, calls, sound)
     done: list[Round] = []
     try:

@@ -231,11 +231,12 @@ def start(
     site = Site(folder, process, 0.0)
     ready = threading.Event()
     threading.Thread(target=_collect, args=[site, ready], daemon=True).start()
-    if not ready.wait(START_WITHIN) or process.poll() is not None:
+    addresses = folder / "var" / "run" / "listening.json"
+    if not ready.wait(START_WITHIN) or process.poll() is not None or not addresses.exists():
         site.kill()
         raise SiteError("the hotline did not start:\n" + "\n".join(site.output))
     site.started_in = time.monotonic() - begun
-    told = json.loads((folder / "var" / "run" / "listening.json").read_text())
+    told = json.loads(addresses.read_text())
     site.listening = told["sip"]
     for text in reversed(told["sip"]):
         transport, _, address = text.partition(":")
