@@ -10,6 +10,8 @@ during a call is kept and takes effect when the call ends.
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
+import msgspec
+
 from acd.routing.model import AgentProfile
 from events.types import AgentState, AgentStateChanged, OfferResult
 from kernel.ids import CallId
@@ -111,6 +113,20 @@ class Kept:
     """Seconds, of a state that ends by itself."""
 
 
+class AgentPlace(msgspec.Struct, omit_defaults=True):
+    """An Agent as it is saved. Times are monotonic seconds."""
+
+    state: AgentState
+    since: float
+    idle_since: float
+    reason: str = ""
+    until: float | None = None
+    call: CallId | None = None
+    kept: Kept | None = None
+    ways: list[str] = []
+    """By which the agent can be reached: see roster.py."""
+
+
 class Agent:
     """One agent. `idle_since` decides who is longest idle; a caller who hangs up while it rings does not reset it."""
 
@@ -200,6 +216,25 @@ class Agent:
         self.until = now + lasts if lasts and state in (S.WRAP_UP, S.NOT_READY) else None
         self.kept = None
         return event
+
+    def place(self, ways: list[str]) -> AgentPlace:
+        """For `resume`."""
+        return AgentPlace(
+            state=self.state,
+            reason=self.reason,
+            since=self.since,
+            until=self.until,
+            call=self.call,
+            idle_since=self.idle_since,
+            kept=self.kept,
+            ways=ways,
+        )
+
+    def resume(self, place: AgentPlace) -> None:
+        """Go on as before the death of the process."""
+        self.state, self.reason, self.since, self.until = place.state, place.reason, place.since, place.until
+        self.call, self.idle_since, self.kept = place.call, place.idle_since, place.kept
+        self.registered = bool(place.ways)
 
     def restore(self, state: AgentState, reason: str, since: float, now: float) -> AgentStateChanged | None:
         """Take up the state that the log ends with. What only a running process could have ended (a call, a wrap-up, a

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from acd.direct import Direct
-from acd.parts import Choice, Talk
+from acd.parts import Choice, Consultation, Talk
 from engine.call import Call, Leg
 from events.types import AgentConsulted, AgentJoined, AgentLeft, EndedBy, Event
 from kernel.ids import AgentName
@@ -52,6 +52,14 @@ class Consultations:
             self.dismiss(call, colleague, leg)
         return decided
 
+    def broken_off(self, call: Call, agent: AgentName, was: Consultation) -> None:
+        """The process in which they talked is gone: the agent has his caller back."""
+        talked = round(self._now() - was.began, 3)
+        if was.conferring:
+            self._emit(AgentLeft(call=call.id, agent=was.colleague, talked=talked, ended_by=EndedBy.SYSTEM))
+        else:
+            self._emit(AgentConsulted(call=call.id, agent=agent, with_agent=was.colleague, talked=talked))
+
     def dismiss(self, call: Call, colleague: AgentName, leg: Leg) -> None:
         """He does not take the caller."""
         leg.hangup("returned")
@@ -59,23 +67,24 @@ class Consultations:
 
     async def _alone(self, talk: Talk, colleague: AgentName, leg: Leg, codes: TalkCodes) -> Choice:
         part, began, until = talk.part, self._now(), _undecided(talk)
+        talk.consultation = Consultation(colleague, began, conferring=False)
         try:
             end = await part.call.join(part.leg, leg, until, codes.press)
         finally:
-            talk.decision = None
+            talk.decision = talk.consultation = None
             talked = round(self._now() - began, 3)
             self._emit(AgentConsulted(call=part.call.id, agent=part.agent, with_agent=colleague, talked=talked))
         return _decided(talk, leg, end.ended)
 
     async def _together(self, talk: Talk, colleague: AgentName, leg: Leg, codes: TalkCodes) -> Choice:
         part, began, until = talk.part, self._now(), _undecided(talk)
-        talk.conferring = True
+        talk.consultation = Consultation(colleague, began, conferring=True)
         self._emit(AgentJoined(call=part.call.id, agent=colleague, by=part.agent))
         try:
             end = await part.call.confer((part.leg, leg), until, record=part.record, keys=codes.press)
             talk.count()
         finally:
-            talk.decision, talk.conferring = None, False
+            talk.decision = talk.consultation = None
             last = part.call.last_bridge
             self._emit(
                 AgentLeft(

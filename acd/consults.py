@@ -3,16 +3,26 @@ callers' calls; what comes of them may be an attended transfer, for which see en
 
 from dataclasses import replace
 
+import msgspec
+
 from acd.destinations import ToAgent, ToQueue
-from acd.direct import Ring, order_for
-from acd.parts import Part, Talk
+from acd.direct import Ring, RingPlace, order_for
+from acd.parts import Onward, Part, Talk, TalkPlace
 from acd.service import AcdService
-from engine.call import Call, Leg
+from engine.call import Call, Frame, Leg
 from events.types import AgentState, ConnectedVia
 from kernel.ids import AgentName
 
 BUSY = 486
 MISSED = 480
+
+
+class ConsultPlace(msgspec.Struct, omit_defaults=True):
+    """As it is saved: a phone rings, or two talk, or the caller goes on elsewhere."""
+
+    ring: RingPlace | None = None
+    talk: TalkPlace | None = None
+    over: bool = False
 
 
 class Consults:
@@ -22,26 +32,60 @@ class Consults:
     async def run(self, call: Call, to: ToAgent | ToQueue) -> None:
         """Serve one call of an authenticated phone (`call.caller` is its address). While it lasts, no queue offers its
         agent a call."""
-        roster = self._acd.roster
-        agent = roster.of_phone(call.caller)
-        if agent is not None and agent.state is AgentState.READY:
-            self._acd.direct.talks(agent.profile.name, call)
-        try:
-            if isinstance(to, ToQueue):
-                await call.answer()
-                await self._acd.enqueue(call, to.name)
-            else:
-                await self._ring(call, to.name, agent.profile.name if agent is not None else None)
-        finally:
-            if agent is not None and agent.call == call.id:
-                self._acd.direct.free(agent.profile.name, call)
+        direct, agent = self._acd.direct, self._acd.roster.of_phone(call.caller)
+        with call.frame("consult") as frame:
+            if agent is not None:
+                direct.callers.add(agent.profile.name)
+            if agent is not None and agent.state is AgentState.READY:
+                direct.talks(agent.profile.name, call)
+            try:
+                if isinstance(to, ToQueue):
+                    await call.answer()
+                    await self._acd.enqueue(call, to.name)
+                else:
+                    await self._ring(call, to.name, agent.profile.name if agent is not None else None, frame)
+            finally:
+                if agent is not None:
+                    direct.callers.discard(agent.profile.name)
+                if agent is not None and agent.call == call.id:
+                    direct.free(agent.profile.name, call)
 
-    async def _ring(self, call: Call, to: AgentName, by: AgentName | None) -> None:
-        acd = self._acd
-        if to == by or acd.direct.busy(to):
-            await call.reject(BUSY, "busy")
-        call.ringing()
+    async def _ring(self, call: Call, to: AgentName, by: AgentName | None, frame: Frame) -> None:
+        acd, was = self._acd, frame.was(ConsultPlace)
+        if was is not None and was.over:
+            await acd.follow(call, Onward())
+            return
         talks: list[Talk] = []
+        place = ConsultPlace()
+        if was is not None and was.talk is not None:
+            frame.set(lambda: was)
+            onward = await acd.talks.resume(call, was.talk)
+        else:
+            ring = self._start(call, to, by, talks, was)
+            if ring is None:
+                await call.reject(BUSY, "busy")
+                return
+            frame.set(lambda: place if place.over else _place(ring, talks))
+            await acd.talks.until(ring, talks)
+            if not talks:
+                missed = ring.ended.result()
+                await call.reject(missed[1] if missed is not None else MISSED, "not taken")
+            onward = await acd.talks.run(talks[0])
+        place.over = True
+        frame.set(lambda: place)
+        await acd.follow(call, onward)
+
+    def _start(
+        self, call: Call, to: AgentName, by: AgentName | None, talks: list[Talk], was: "ConsultPlace | None"
+    ) -> Ring | None:
+        """Ring the colleague, anew when a process before this one did; None: busy. A talk comes into `talks`."""
+        acd = self._acd
+        if was is not None and was.ring is not None:
+            acd.direct.withdrawn(call.id, was.ring)
+            acd.release_offer(to, call)
+        if to == by or acd.direct.busy(to):
+            return None
+        call.ringing()
 
         def answered(ring: Ring, leg: Leg, rang: float) -> None:
             part = Part(
@@ -56,9 +100,10 @@ class Consults:
             talks.append(acd.talks.begin(part, rang, rang))
 
         order = replace(order_for(acd.roster.agents[to].profile, by or ""), caller_hears=True)
-        ring = acd.direct.start(call, to, order, answered)
-        await acd.talks.until(ring, talks)
-        if not talks:
-            missed = ring.ended.result()
-            await call.reject(missed[1] if missed is not None else MISSED, "not taken")
-        await acd.follow(call, await acd.talks.run(talks[0]))
+        return acd.direct.start(call, to, order, answered)
+
+
+def _place(ring: Ring, talks: list[Talk]) -> ConsultPlace:
+    if talks:
+        return ConsultPlace(talk=talks[0].place())
+    return ConsultPlace(ring=RingPlace(ring.agent, ring.offer, ring.since))

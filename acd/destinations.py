@@ -41,7 +41,7 @@ class Destinations:
 
     def __init__(self, roster: Roster, router: Router, flows: Container[str]) -> None:
         self._roster = roster
-        self._queues = router.queues
+        self.queues = router.queues
         self._flows = flows
 
     def find(self, number: str) -> Destination | None:
@@ -50,7 +50,7 @@ class Destinations:
         agent = self._roster.of_phone(number) or self._roster.agents.get(AgentName(number))
         if agent is not None:
             return ToAgent(agent.profile.name)
-        queue = self._queues.get(QueueName(number))
+        queue = self.queues.get(QueueName(number))
         if queue is not None:
             return ToQueue(queue)
         return ToFlow(number) if number in self._flows else None

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from acd.agents import In
 from acd.roster import Roster
 from acd.routing.model import AgentProfile, AgentTaken, RouterEvent
@@ -18,7 +20,7 @@ from events.types import (
     OfferWithdrawn,
     Withdrawal,
 )
-from kernel.ids import AgentName, Ids, OfferId, QueueName
+from kernel.ids import AgentName, CallId, Ids, OfferId, QueueName
 
 NO_QUEUE = QueueName("")
 RING_FOR = 25.0
@@ -26,6 +28,14 @@ RING_FOR = 25.0
 RING_GRACE = 10.0
 """As for a queue's offers: a dial that does not end by itself is given up."""
 BUSY = (AgentState.OFFERED, AgentState.ON_CALL)
+
+
+class RingPlace(msgspec.Struct):
+    """A phone that rings, as it is saved."""
+
+    agent: AgentName
+    offer: OfferId
+    since: float
 
 
 class Ring:
@@ -96,12 +106,29 @@ class Direct:
         self.rings: list[Ring] = []
         """Those that are not over."""
 
+        self.callers: set[AgentName] = set()
+        """Agents in a call that they made."""
+
     def targets(self) -> list[Target]:
         """What rings now."""
         return [
             Target(ring.call, ring.agent, ring.since, ring.told, ring.rivals, partial(self.picked_up, ring))
             for ring in self.rings
         ]
+
+    def withdrawn(self, call: CallId, ring: RingPlace) -> None:
+        """The process that had it rung is gone, and it rings no more."""
+        rang = round(self._now() - ring.since, 3)
+        self._emit(
+            OfferWithdrawn(
+                call=call,
+                queue=NO_QUEUE,
+                agent=ring.agent,
+                offer=ring.offer,
+                rang=rang,
+                why=Withdrawal.RESTART,
+            )
+        )
 
     def busy(self, agent: AgentName) -> bool:
         return self._roster.agents[agent].state in BUSY

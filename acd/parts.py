@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 from acd.agents import In
-from acd.direct import NO_QUEUE, Direct, Ring
+from acd.direct import NO_QUEUE, Direct, Ring, RingPlace
 from acd.roster import Roster
 from acd.routing.model import Handled, Queue
 from engine.call import BridgeEnd, Call, Leg
 from events.types import CallConnected, CallReleased, ConnectedVia, EndedBy, Event
-from kernel.ids import AgentName, OfferId
+from kernel.ids import AgentName, LegId, OfferId, QueueName
 
 
 class Choice(StrEnum):
@@ -55,6 +57,35 @@ class Part:
     released: bool = False
 
 
+class Consultation(msgspec.Struct):
+    """An agent has asked a colleague."""
+
+    colleague: AgentName
+    began: float
+    conferring: bool
+    """The caller is with them."""
+
+
+class TalkPlace(msgspec.Struct, omit_defaults=True):
+    """A Talk as it is saved."""
+
+    agent: AgentName
+    offer: OfferId
+    leg: LegId
+    queue: QueueName | None
+    home: QueueName | None
+    via: ConnectedVia
+    record: bool
+    talked: float
+    held: float
+    counted: bool
+    """The call's last bridge is in these seconds already."""
+    released: bool = False
+    consultation: Consultation | None = None
+    ring: RingPlace | None = None
+    """A colleague's phone that rings, when the log has heard of it."""
+
+
 class Talk:
     """bridge_before: the call's `last_bridge` when the part began: of an earlier talk, not of this one."""
 
@@ -64,10 +95,35 @@ class Talk:
         self.decision: asyncio.Future[None] | None = None
         """While the agent and a colleague talk, with the caller or without: done when it is decided."""
         self.decided = Choice.RETURN
-        self.conferring = False
+        self.consultation: Consultation | None = None
         self.passed_on = False
         """To a queue or flow; or the agent's leg was, to another call."""
         self._counted = bridge_before
+
+    @property
+    def conferring(self) -> bool:
+        """All three talk."""
+        return self.consultation is not None and self.consultation.conferring
+
+    def place(self) -> TalkPlace:
+        """For whoever goes on with it."""
+        part, ring = self.part, self.ring
+        told = ring is not None and ring.told and not ring.over
+        return TalkPlace(
+            agent=part.agent,
+            offer=part.offer,
+            leg=part.leg.id,
+            queue=None if part.queue is None else part.queue.name,
+            home=None if part.home is None else part.home.name,
+            via=part.via,
+            record=part.record,
+            talked=part.talked,
+            held=part.held,
+            counted=part.call.last_bridge is self._counted,
+            released=part.released,
+            consultation=self.consultation,
+            ring=RingPlace(ring.agent, ring.offer, ring.since) if ring is not None and told else None,
+        )
 
     def count(self) -> BridgeEnd | None:
         """Add the latest bridge to the part, unless it is in it already: then None."""
@@ -124,6 +180,10 @@ class Parts:
             )
         )
         self._direct.talks(part.agent, part.call)
+
+    def again(self, talk: Talk) -> None:
+        """It goes on from a process before this one: what it said is in the log."""
+        self._talks[talk.part.agent] = talk
 
     def broken(self, talk: Talk, by: EndedBy) -> None:
         """The caller hung up, or we did: nobody can go on with this talk."""

@@ -2,16 +2,20 @@
 should hear of it."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from acd.agents import PAUSES, RESERVED_REASONS, RONA, UNREACHABLE, Agent, Command, In
+import msgspec
+import structlog
+
+from acd.agents import PAUSES, RESERVED_REASONS, RONA, UNREACHABLE, Agent, AgentPlace, Command, In
 from acd.routing.model import AgentFree, AgentOut, AgentProfile, AgentTaken, RouterEvent
 from events.types import AgentState, AgentStateChanged, Event, OfferResult, Recorded
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId
 
+log = structlog.get_logger()
 INPUTS = {
     Command.LOGIN: In.LOGIN,
     Command.LOGOUT: In.LOGOUT,
@@ -55,6 +59,7 @@ class Roster:
         self._clock = clock
         self._expired = expired
         self._timers: dict[AgentName, asyncio.TimerHandle] = {}
+        self._touched: set[AgentName] = set()
 
     def of_phone(self, aor: str) -> Agent | None:
         """The agent whose phone this is; `aor` is the user part."""
@@ -72,6 +77,7 @@ class Roster:
     ) -> list[RouterEvent]:
         """Move one agent, journal the change, arm the timer."""
         agent = self.agents[name]
+        self._touched.add(name)
         event = agent.step(what, self._clock.monotonic(), reason=reason, via=via, call=call, lasts=lasts)
         if event is None:
             return standing(agent) if agent.state is AgentState.NOT_READY else []
@@ -81,6 +87,7 @@ class Roster:
     def way(self, name: AgentName, way: str, there: bool) -> list[RouterEvent]:
         """SOFTPHONE or a trunk came (or proved to be there still) or went. Reachable is who has one of them."""
         ways = self._ways[name]
+        self._touched.add(name)
         if there:
             ways.add(way)
             return self.step(name, In.PHONE_BACK)
@@ -106,6 +113,32 @@ class Roster:
         told = self.step(agent.profile.name, INPUTS[command], reason=reason, via=via)
         return self._result(agent, True, self._outcome(agent)), told
 
+    def save(self, put: Callable[[str, bytes], None]) -> None:
+        """Keep what has changed since this was last called, for `resume`: put(agent, state)."""
+        for name in self._touched:
+            put(name, msgspec.json.encode(self.agents[name].place(sorted(self._ways[name]))))
+        self._touched.clear()
+
+    def resume(self, saved: Mapping[str, bytes]) -> list[RouterEvent]:
+        """Go on where the process before died: states, wrap-ups, commands kept for the end of a call, and phones.
+
+        Of agents that are not named, or not understood, nothing is known (see `restore`)."""
+        told: list[RouterEvent] = []
+        for name, state in sorted(saved.items()):
+            if (agent := self.agents.get(AgentName(name))) is None:
+                continue
+            try:
+                place = msgspec.json.decode(state, type=AgentPlace)
+            except msgspec.DecodeError as error:
+                log.warning("agent's state is not understood", agent=name, error=str(error))
+                continue
+            agent.resume(place)
+            self._ways[agent.profile.name] = set(place.ways)
+            self._touched.add(agent.profile.name)
+            self._set_timer(agent)
+            told += standing(agent) or [AgentTaken(agent.profile.name, True)]
+        return told
+
     def restore(self, records: Iterable[Recorded]) -> list[RouterEvent]:
         """Take up every agent's last state in the log. Phones count as gone until `phone_registered` says otherwise."""
         last: dict[AgentName, tuple[float, AgentStateChanged]] = {}
@@ -130,11 +163,15 @@ class Roster:
 
     def _changed(self, agent: Agent, event: AgentStateChanged) -> None:
         self._emit(event)
+        self._touched.add(agent.profile.name)
+        self._set_timer(agent)
+
+    def _set_timer(self, agent: Agent) -> None:
         name = agent.profile.name
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
         if agent.until is not None:
-            delay = agent.until - self._clock.monotonic()
+            delay = max(0.0, agent.until - self._clock.monotonic())
             self._timers[name] = asyncio.get_running_loop().call_later(delay, partial(self._expired, name))
 
     def _refusal(self, agent: Agent, command: Command, reason: str) -> str:

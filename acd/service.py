@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
+import msgspec
+
 from acd import facts
 from acd.agents import Command, In
 from acd.destinations import Destinations
@@ -39,9 +41,10 @@ from acd.routing.model import (
 )
 from acd.routing.router import Router
 from acd.talks import Talks
-from acd.visit import QueueOutcome, QueueResult, Ringing, Visit, order
-from engine.call import Call, Dialled, DialOutcome, Leg
+from acd.visit import QueueOutcome, QueueResult, Ringing, StayPlace, Visit, order
+from engine.call import Call, Dialled, DialOutcome, Frame, Leg
 from events.types import (
+    AgentState,
     EndedBy,
     Event,
     OfferResult,
@@ -60,6 +63,19 @@ TRANSFERRED = 5
 """Priority of a caller whom an agent sent to another queue, above that queue's own: he has waited once already."""
 RING_GRACE = 10.0
 """A dial that has not ended so long after `ring_for` is given up: whatever went wrong below, nobody stays stuck."""
+
+
+class EnqueuePlace(msgspec.Struct, omit_defaults=True):
+    """The queue that a call is in, or the flow after it, as it is saved."""
+
+    queue: str
+    skills: dict[str, int] = {}
+    priority: int = 0
+    """Besides the queue's own."""
+    flow: str = ""
+
+    def again(self) -> "EnqueuePlace":
+        return self
 
 
 class AcdService:
@@ -100,6 +116,8 @@ class AcdService:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at: float | None = None
         self._closing = False
+        self._resuming: list[Visit] | None = None
+        """Calls that go on, until all of them have come."""
 
     # --- what the flow calls ----------------------------------------------------------------------------------
 
@@ -110,23 +128,46 @@ class AcdService:
 
         skills: required besides the queue's own, skill -> lowest level. Raises KeyError for an unknown queue,
         ValueError for a call that is in a queue; CancelledError passes when the caller hangs up."""
-        stayed = await self._stay(call, self.router.queues[QueueName(queue)], skills or {}, priority)
-        return stayed if isinstance(stayed, QueueResult) else await self.follow(call, stayed)
+        place = EnqueuePlace(self.router.queues[QueueName(queue)].name, dict(skills or {}), priority)
+        return await self._go(call, place)
 
     async def follow(self, call: Call, onward: Onward) -> QueueResult:
         """Where an agent sent the caller, and on from there."""
-        while onward.queue is not None:
-            stayed = await self._stay(call, onward.queue, {}, TRANSFERRED)
-            if isinstance(stayed, QueueResult):
-                return stayed
-            onward = stayed
-        if onward.flow:
-            await self._flows[onward.flow](call)
-        return QueueResult(QueueOutcome.SERVED)
+        return await self._go(call, _place(onward))
 
-    async def _stay(self, call: Call, queue: Queue, skills: Mapping[str, int], priority: int) -> QueueResult | Onward:
+    async def _go(self, call: Call, place: EnqueuePlace) -> QueueResult:
+        with call.frame("enqueue") as frame:
+            place = frame.was(EnqueuePlace) or place
+            while place.queue:
+                frame.set(place.again)
+                stayed = await self._stay(call, place)
+                if isinstance(stayed, QueueResult):
+                    return stayed
+                place = _place(stayed)
+            frame.set(place.again)
+            if place.flow in self._flows:
+                await self._flows[place.flow](call)
+            return QueueResult(QueueOutcome.SERVED)
+
+    async def _stay(self, call: Call, place: EnqueuePlace) -> QueueResult | Onward:
         """One queue, and the talks that it leads to."""
-        visit = self._open(call, queue, skills, priority)
+        with call.frame("stay") as frame:
+            was = frame.was(StayPlace)
+            if was is not None and was.outcome:
+                return QueueResult(QueueOutcome(was.outcome), was.digit)
+            if was is not None and was.talk is not None:
+                return await self.talks.resume(call, was.talk)
+            queue = self.router.queues.get(QueueName(place.queue))
+            if queue is None:  # it was taken out of the site meanwhile
+                return QueueResult(QueueOutcome.LOST)
+            visit = self._open(call, queue, place, frame, was)
+            await self._settled(visit)
+            if visit.talk is None:
+                assert visit.result is not None
+                return visit.result
+            return await self.talks.run(visit.talk)
+
+    async def _settled(self, visit: Visit) -> None:
         try:
             await visit.settled
         except asyncio.CancelledError:
@@ -137,11 +178,7 @@ class AcdService:
             raise
         finally:
             self._quiet(visit, Withdrawal.CALLER_GONE)
-            del self._visits[call.id]
-        if visit.talk is None:
-            assert visit.result is not None
-            return visit.result
-        return await self.talks.run(visit.talk)
+            del self._visits[visit.call.id]
 
     # --- what agents and phones do ----------------------------------------------------------------------------
 
@@ -188,6 +225,37 @@ class AcdService:
     def restore(self, records: Iterable[Recorded]) -> None:
         """Take up the agents' states from the log, once, before the first call."""
         self._tell(*self.roster.restore(records))
+
+    def resume(self, agents: Mapping[str, bytes]) -> None:
+        """Go on with what a process before this one saved of its agents (`roster.save`), before its calls go on.
+
+        Calls that enter then are kept until `resumed`, so that each has the place in its queue that it had."""
+        self._resuming = []
+        self._tell(*self.roster.resume(agents))
+
+    def resumed(self) -> None:
+        """All calls go on now: queues are in order. Whom no call has any more is free."""
+        entering, self._resuming = self._resuming or [], None
+        waiting = [visit for visit in entering if self._visits.get(visit.call.id) is visit and not visit.over]
+        for visit in sorted(waiting, key=lambda visit: visit.waiting.rank):
+            agent = visit.ringing.agent if visit.ringing is not None else None
+            self._tell(CallEnters(visit.waiting, agent))
+        for one in list(self.roster.agents.values()):
+            name, state = one.profile.name, one.state
+            if state is AgentState.OFFERED and not self._rings(name, one.call):
+                self._tell(*self.roster.step(name, In.WITHDRAW))
+            elif state is AgentState.ON_CALL and self.talks.of(name) is None and name not in self.direct.callers:
+                self._tell(*self.roster.step(name, In.RELEASE, call=one.call))
+
+    def release_offer(self, name: AgentName, call: Call) -> None:
+        """An agent was rung for this call by a process before this one, and is no more."""
+        agent = self.roster.agents[name]
+        if agent.state is AgentState.OFFERED and agent.call == call.id:
+            self._tell(*self.roster.step(name, In.WITHDRAW))
+
+    def _rings(self, agent: AgentName, call: CallId | None) -> bool:
+        visit = self._visits.get(call) if call is not None else None
+        return visit is not None and visit.ringing is not None and visit.ringing.agent == agent
 
     def close(self) -> None:
         """Orderly stop: calls that wait leave their queue (lost). Who talks goes on until his task is cancelled."""
@@ -238,7 +306,8 @@ class AcdService:
         visit = self._visits[decision.call]
         match decision:
             case Admit(_, position):
-                self._emit(facts.queued(visit, position))
+                if not visit.resumed:
+                    self._emit(facts.queued(visit, position))
             case Offer(_, agent, ring_for):
                 self._ring(visit, agent, ring_for)
             case Withdraw(_, agent):
@@ -250,18 +319,24 @@ class AcdService:
 
     # --- a call's way through ---------------------------------------------------------------------------------
 
-    def _open(self, call: Call, queue: Queue, skills: Mapping[str, int], priority: int) -> Visit:
+    def _open(self, call: Call, queue: Queue, place: EnqueuePlace, frame: Frame, was: StayPlace | None) -> Visit:
         if call.id in self._visits:
             raise ValueError(f"{call.id} is in a queue already")
         waiting = Waiting(
             call=call.id,
             queue=queue.name,
-            skills=dict(skills),
-            priority=queue.priority + priority,
-            queued_at=self._now(),
+            skills=place.skills,
+            priority=queue.priority + place.priority,
+            queued_at=self._now() if was is None else was.queued_at,
         )
         visit = self._visits[call.id] = Visit(call, queue, waiting)
-        self._tell(CallEnters(waiting))
+        visit.resumed = was is not None
+        frame.set(visit.place)
+        if was is not None and self._resuming is not None:
+            self._ring_on(visit, was)
+            self._resuming.append(visit)
+        else:
+            self._tell(CallEnters(waiting))
         if not visit.over:
             call.queued = True
             visit.keys = visit.start(self._listen(visit))
@@ -274,6 +349,21 @@ class AcdService:
         self._emit(facts.offered(visit, ringing, ring_for))
         self.roster.step(agent, In.OFFER, call=visit.call.id)
         ringing.task = visit.start(self._dial(visit, ringing, ring_for))
+
+    def _ring_on(self, visit: Visit, was: StayPlace) -> None:
+        """The phone that rings goes on ringing, for what is left of its time. Who wanted to pick it up tries again."""
+        for rival in was.rivals:
+            self.direct.withdrawn(visit.call.id, rival)
+        if was.ringing is None:
+            return
+        ringing = Ringing(was.ringing.agent, was.ringing.offer, was.ringing.since)
+        agent = self.roster.agents.get(ringing.agent)
+        if agent is None or agent.state is not AgentState.OFFERED or agent.call != visit.call.id:
+            self._emit(facts.withdrawn(visit, ringing, self._now(), Withdrawal.RESTART))
+            return
+        visit.ringing = ringing
+        left = max(0.0, ringing.since + visit.queue.ring_for - self._now())
+        ringing.task = visit.start(self._dial(visit, ringing, left))
 
     async def _dial(self, visit: Visit, ringing: Ringing, ring_for: float) -> None:
         profile = self.roster.agents[ringing.agent].profile
@@ -395,3 +485,9 @@ def _stop(visit: Visit) -> Ringing | None:
     if ringing is not None and ringing.task is not None:
         ringing.task.cancel()
     return ringing
+
+
+def _place(onward: Onward) -> EnqueuePlace:
+    if onward.queue is None:
+        return EnqueuePlace("", flow=onward.flow)
+    return EnqueuePlace(onward.queue.name, priority=TRANSFERRED)

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from acd.consultation import Consultations
 from acd.destinations import Destinations
 from acd.direct import Direct, Ring
-from acd.parts import Choice, Onward, Part, Parts, Talk
+from acd.parts import Choice, Onward, Part, Parts, Talk, TalkPlace
 from acd.roster import Roster
 from acd.routing.model import Queue
 from acd.transfers import Transfers
+from engine.call import Call
 from events.types import EndedBy, Event, QueueExit, TransferKind, Withdrawal
 from kernel.ids import AgentName
 
@@ -39,9 +40,10 @@ class Talks:
         self._destinations = destinations
         self._direct = direct
         self._parts = Parts(roster, direct, emit=emit, tell=tell)
-        consultations = Consultations(direct, emit=emit, now=now)
+        self._roster = roster
+        self._consultations = Consultations(direct, emit=emit, now=now)
         self._transfers = Transfers(
-            self._parts, consultations, roster, destinations, direct, emit=emit, now=now, refuses=refuses
+            self._parts, self._consultations, roster, destinations, direct, emit=emit, now=now, refuses=refuses
         )
         self.closing = False
 
@@ -76,6 +78,52 @@ class Talks:
 
     async def run(self, talk: Talk) -> Onward:
         """Until the talk is over or the caller goes on elsewhere. CancelledError passes when the caller hangs up."""
+        with talk.part.call.frame("talk") as frame:
+            frame.set(talk.place)
+            return await self._run(talk)
+
+    async def resume(self, call: Call, begun: TalkPlace) -> Onward:
+        """Go on with a talk of a process before this one. begun: as it was when it began; it may have gone on since.
+
+        A transfer or consultation that was under way is taken back: the caller is with his agent."""
+        with call.frame("talk") as frame:
+            talk = self._again(call, frame.was(TalkPlace) or begun)
+            if talk is None:
+                return Onward()
+            frame.set(talk.place)
+            if talk.part.released and talk.part.home is not None:
+                return Onward(queue=talk.part.home)
+            return await self._run(talk)
+
+    def _again(self, call: Call, place: TalkPlace) -> Talk | None:
+        """None: agent or leg are gone."""
+        queues = self._destinations.queues
+        leg = call.leg_of(place.leg)
+        if place.ring is not None:
+            self._direct.withdrawn(call.id, place.ring)
+        if place.consultation is not None:
+            self._consultations.broken_off(call, place.agent, place.consultation)
+        if place.agent not in self._roster.agents or leg is None:
+            return None
+        part = Part(
+            call=call,
+            agent=place.agent,
+            offer=place.offer,
+            leg=leg,
+            queue=queues.get(place.queue) if place.queue is not None else None,
+            home=queues.get(place.home) if place.home is not None else None,
+            via=place.via,
+            record=place.record,
+            talked=place.talked,
+            held=place.held,
+            released=place.released,
+        )
+        talk = Talk(part, call.last_bridge if place.counted else None)
+        if not part.released:
+            self._parts.again(talk)
+        return talk
+
+    async def _run(self, talk: Talk) -> Onward:
         try:
             while True:
                 part = talk.part

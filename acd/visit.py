@@ -5,8 +5,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
 
-from acd.direct import Ring
-from acd.parts import Part, Talk
+import msgspec
+
+from acd.direct import Ring, RingPlace
+from acd.parts import Part, Talk, TalkPlace
 from acd.routing.model import AgentProfile, Queue, Waiting
 from engine.call import Call, Dial, Leg
 from kernel.ids import AgentName, OfferId
@@ -32,6 +34,19 @@ class QueueResult:
     """The exit key, with outcome KEY."""
 
 
+class StayPlace(msgspec.Struct, omit_defaults=True):
+    """A call's stay in a queue as it is saved: it waits, or a phone rings for it, or it is in a talk, or out."""
+
+    queued_at: float
+    ringing: RingPlace | None = None
+    talk: TalkPlace | None = None
+    rivals: list[RingPlace] = []
+    """Of which the log has heard."""
+    outcome: str = ""
+    """Of its QueueResult."""
+    digit: str = ""
+
+
 @dataclass(slots=True)
 class Ringing:
     agent: AgentName
@@ -50,6 +65,7 @@ class Visit:
         "over",
         "queue",
         "result",
+        "resumed",
         "ringing",
         "rivals",
         "settled",
@@ -68,11 +84,25 @@ class Visit:
         """Rung for those who want to pick it up."""
         self.talk: Talk | None = None
         self.result: QueueResult | None = None
+        self.resumed = False
+        """It goes on from a process before this one: what it said is in the log."""
         self.over = False
         """Its terminal event is in the log; nothing may follow."""
         self.announcing: asyncio.Task[None] | None = None
         self.keys: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[None]] = set()
+
+    def place(self) -> StayPlace:
+        """For whoever goes on with it."""
+        ringing, result = self.ringing, self.result
+        return StayPlace(
+            self.waiting.queued_at,
+            None if ringing is None else RingPlace(ringing.agent, ringing.offer, ringing.since),
+            None if self.talk is None else self.talk.place(),
+            [RingPlace(ring.agent, ring.offer, ring.since) for ring in self.rivals if ring.told and not ring.over],
+            "" if result is None else result.outcome,
+            "" if result is None else result.digit,
+        )
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run a part of the visit beside it. A part that fails takes the call down: `settled` raises its error."""

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import random
 import resource
 import signal
@@ -47,8 +48,8 @@ async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> Non
         tasks.append(asyncio.create_task(supervised.run(report_fd)))
     if await _until(stop, leave, supervised, settings.main.drain.within if report_fd >= 0 else 0.0):
         await control.hand_over()
-    else:
-        await control.stop("stop", STOP_WITHIN)
+        os._exit(0)  # what calls would do on the way out is not to be done
+    await control.stop("stop", STOP_WITHIN)
     for task in tasks:
         task.cancel()
 

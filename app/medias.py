@@ -1,14 +1,16 @@
 """The media processes as control sees them: connected when they come up, again when they come back."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 
-from engine.media.client import PlaneClient, connect
-from engine.media.plane import Health, MediaEvent, Plane, PlaneError
+from engine.media.client import PlaneClient, Soon, connect
+from engine.media.plane import Health, MediaEvent, Plane, PlaneError, PortId
+from engine.media.protocol import Hello
 from events.types import Event, MediaReported
 
 log = structlog.get_logger()
@@ -19,9 +21,17 @@ RETIRE_EVERY = 1.0
 """Seconds between two looks at whether a retiring one is needed still."""
 
 
+class MediaSaved(msgspec.Struct):
+    """How far the events of a media process are dealt with."""
+
+    instance: str
+    seen: int
+
+
 class Medias:
     """sockets: name → UNIX socket. clips: loaded into each before it gets a call. retiring: those of them that get no
-    new calls. needed: whether a call has to do with a plane."""
+    new calls. soon: takes what sends the commands of this turn, to be called when what they follow from is written.
+    saved: name → what `save` kept of it."""
 
     def __init__(
         self,
@@ -31,18 +41,24 @@ class Medias:
         emit: Callable[[Event], None],
         event: Callable[[Plane, MediaEvent], None],
         lost: Callable[[Plane], None],
+        soon: Soon,
+        saved: Mapping[str, bytes],
         retiring: Collection[str] = (),
-        needed: Callable[[Plane], bool] = lambda _: False,
     ) -> None:
         self._sockets = dict(sockets)
         self._retiring = set(retiring)
-        self._needed = needed
+        self.needed: Callable[[Plane], bool] = lambda _: False
+        """Whether a call has to do with a plane."""
         self.retired: Callable[[str], None] = lambda _: None
         """Told, again and again until it is gone, of one that was retiring and that no call needs any more."""
         self._clips = clips
         self._emit = emit
         self._event = event
         self._lost = lost
+        self._soon = soon
+        self._seen = {name: msgspec.json.decode(state, type=MediaSaved) for name, state in saved.items()}
+        self._held: list[tuple[str, MediaEvent]] | None = []
+        """Events for legs that are not there yet: see `deliver`."""
         self._planes: dict[str, PlaneClient] = {}
         self._load: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -69,14 +85,55 @@ class Medias:
                 self._add(name, path, asyncio.Event())
 
     def _add(self, name: str, path: Path, up: asyncio.Event) -> None:
+        self._seen.setdefault(name, MediaSaved("", 0))
         self._tasks[name] = asyncio.create_task(self._keep(name, path, up), name=f"media {name}")
 
     async def _watch_retiring(self) -> None:
         while True:
             await asyncio.sleep(RETIRE_EVERY)
             for name in self._retiring & self._planes.keys():
-                if not self._needed(self._planes[name]):
+                if not self.needed(self._planes[name]):
                     self.retired(name)
+
+    def named(self, name: str) -> PlaneClient | None:
+        """The media process of this name, when it is connected."""
+        return self._planes.get(name)
+
+    def same(self, name: str) -> bool:
+        """Whether it is still the process that an earlier control process knew: its ports are what they were."""
+        plane = self._planes.get(name)
+        return plane is not None and plane.hello.instance == self._seen[name].instance
+
+    def deliver(self) -> None:
+        """Legs are there: they get the events that came before them."""
+        held, self._held = self._held or [], None
+        for name, event in held:
+            if (plane := self._planes.get(name)) is not None:
+                self._event(plane, event)
+
+    def sweep(self, claimed: Callable[[Plane], Container[PortId]]) -> None:
+        """Close the ports that were open before this process, and that no leg has."""
+        for plane in self._planes.values():
+            ours = claimed(plane)
+            for port in plane.hello.ports:
+                if port not in ours:
+                    plane.close(port)
+
+    def flush(self) -> None:
+        """Let all commands go now."""
+        for plane in self._planes.values():
+            plane.flush()
+
+    def save(self, put: Callable[[str, bytes], None]) -> None:
+        """Keep how far events are dealt with, and let the media processes forget those, once that is written."""
+        if self._held is not None:
+            return
+        for name, plane in self._planes.items():
+            now = MediaSaved(plane.hello.instance, plane.seen)
+            if self._seen[name] != now:
+                self._seen[name] = now
+                put(name, msgspec.json.encode(now))
+                self._soon(plane.acknowledge)
 
     def choose(self) -> Plane | None:
         """The connected one with the fewest ports at its last report."""
@@ -111,7 +168,7 @@ class Medias:
         gone.set()
         plane = self._planes.pop(name, None)
         if plane is not None:
-            if name in self._retiring and not self._needed(plane):
+            if name in self._retiring and not self.needed(plane):
                 log.info("media process has retired", media=name)
             else:
                 log.error("media process lost", media=name)
@@ -119,18 +176,13 @@ class Medias:
 
     async def _connect(self, name: str, path: Path, gone: asyncio.Event) -> PlaneClient:
         told: list[PlaneClient] = []  # the plane is needed in its own callback
-
-        def event(what: MediaEvent) -> None:
-            if isinstance(what, Health):
-                self._healthy(name, what)
-            elif told:
-                self._event(told[0], what)
-
+        event = partial(self._happened, name, told)
         said = ""
         while True:
             plane = await self._reach(name, path, event, partial(self._gone, name, gone))
             try:
-                plane.reset()  # ports of calls that an earlier control process took with it
+                if self._held is None:
+                    plane.reset()  # its ports have no legs any more
                 await plane.load(self._clips)
             except PlaneError as error:
                 if str(error) != said:
@@ -143,14 +195,26 @@ class Medias:
                 told.append(plane)
                 return plane
 
-    @staticmethod
+    def _happened(self, name: str, told: list[PlaneClient], what: MediaEvent) -> None:
+        if isinstance(what, Health):
+            self._healthy(name, what)
+        elif self._held is not None:
+            self._held.append((name, what))
+        elif told:
+            self._event(told[0], what)
+
     async def _reach(
-        name: str, path: Path, event: Callable[[MediaEvent], None], lost: Callable[[], None]
+        self, name: str, path: Path, event: Callable[[MediaEvent], None], lost: Callable[[], None]
     ) -> PlaneClient:
         """Connect, however long it takes."""
+
+        def after(hello: Hello) -> int:
+            known = self._seen[name]
+            return known.seen if known.instance == hello.instance else 0
+
         while True:
             try:
-                return await connect(str(path), events=event, lost=lost)
+                return await connect(str(path), events=event, lost=lost, soon=self._soon, after=after)
             except (OSError, PlaneError) as error:
                 log.debug("media process not there yet", media=name, error=str(error))
                 await asyncio.sleep(RETRY_EVERY)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from app.draining import Draining
 from app.housekeeping import DAY, Housekeeping, Keep
 from app.medias import Medias
 from app.memory import resident_bytes
+from app.past import Past, boot_id
 from app.settings import Site
 from app.sip_messages import SipMessages
 from app.status import site_names, snapshot
@@ -35,11 +36,13 @@ from engine.authentication import Authenticator
 from engine.call import Call
 from engine.large import LargeRequests
 from engine.line import ALLOW, LineSettings
-from engine.media.plane import Codec, MediaEvent, Plane
+from engine.media.plane import Codec, MediaEvent, Plane, PortId
+from engine.media.protocol import PortState
 from engine.media.wav import repair
 from engine.outbox import Outbox
 from engine.overload import Load
 from engine.registration import Registration
+from engine.restoring import Restored
 from engine.screening import Screening
 from engine.session import App, LiveCall
 from engine.sip.digest import ALGORITHMS, Nonces, ha1
@@ -50,25 +53,21 @@ from engine.trunks.limits import Limits
 from engine.trunks.pool import TrunkPool
 from engine.ua import Parts, UaSettings, UserAgent
 from events.closing import closing
-from events.fold import LiveState
-from events.journal import Journal, JournalFull, read
+from events.journal import Journal, JournalFull
 from events.retention import Policy
-from events.segments import begins
 from events.types import (
-    AgentStateChanged,
     CallOutcome,
     ControlReported,
     ControlStarted,
     ControlStopped,
     Event,
-    Recorded,
 )
 from ivr.announce import QueueAnnouncer
 from ivr.interpreter import Interpreter
 from ivr.ports import Ports
 from kernel.clock import Clock
 from kernel.collector import Collector
-from kernel.ids import Ids
+from kernel.ids import CallId, Ids
 
 log = structlog.get_logger()
 
@@ -105,15 +104,11 @@ class Control:
         self._inputs = inputs
         self._clock = clock
         self._journal = Journal.open(inputs.journal, clock)
-        self.live = LiveState()
-        self._agents_past: list[Recorded] = []
-        for record in read(inputs.journal, begins(inputs.journal) - 1):
-            self.live.apply(record)
-            if isinstance(record.event, AgentStateChanged):
-                self._agents_past.append(record)
-        self._journal.subscribe(self.live.apply)
+        self._past = Past(inputs.journal, self._journal.save, boot_id())
+        self.live = self._past.live
+        self._journal.subscribe(self._past.follow)
         self._writing = Writing(self._journal, clock, self._close_to_new_calls)
-        self._outbox = Outbox(self._writing.commit, loop.call_soon)
+        self._outbox = Outbox(self._commit, loop.call_soon)
         self._transports = Transports(
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
             TransportLimits(
@@ -138,13 +133,15 @@ class Control:
             event=self._media_event,
             lost=self._media_lost,
             retiring=inputs.retiring,
-            needed=self._needs,
+            soon=self._outbox.add,
+            saved=self._past.savings.section("media"),
         )
         self._overload = protection.overload(site.main.sip.overload, self.emit)
         self._meter = protection.Meter(clock.monotonic())
         self._lateness = protection.MediaLateness()
         self._journal.subscribe(self._lateness.apply)
         self._ua = self._user_agent(clock, ids, chance)
+        self.medias.needed = self._ua.needs
         self.draining = Draining(self._ua, self.emit, clock)
         self._server = ControlServer(
             inputs.control_socket,
@@ -161,6 +158,7 @@ class Control:
             _keep(site, inputs.journal), clock, self.live, self.emit, self._journal.trimmed
         )
         self._tidying: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._collector = Collector(clock.monotonic())
         self._lag_ms = 0.0
@@ -170,20 +168,44 @@ class Control:
     async def start(self) -> None:
         """Returns when calls are answered."""
         await self.medias.start()
-        self.emit(ControlStarted(version=self._inputs.version, config=self._site.version, recovered_calls=0))
-        for event in closing(self.live, self._repair_recordings()):
-            self.emit(event)
-        self._acd.restore(self._agents_past)
-        self._agents_past.clear()
+        self._outbox.hold()
+        await self._go_on()
         await self._server.start()
         await self._transports.start(self._inputs.sip, self._ua.receive, self._ua.flow_lost)
         now, known = self._clock.wall(), self.live.trunks
         self._trunks.start(self._ua.line, {name: trunking.before(trunk, now) for name, trunk in known.items()})
+        self._outbox.let_go()
+        self._keeping = asyncio.create_task(self._past.keep(), name="snapshots")
         self._tidying = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
         self._report()
         self._meter.busy(self._clock.monotonic())  # what the start took says nothing of the load of calls
         self._measure_lag(asyncio.get_running_loop().time())
         self._outbox.release()
+
+    async def _go_on(self) -> None:
+        """Take up what the process before this one saved, and close in the log what can't be taken up."""
+        saved, now = self._past.savings.section, self._clock.monotonic()
+        restored = Restored(self._ua, self._known_plane)
+        restored.read(saved("leg"), saved("call"))
+        going_on = restored.calls.keys()
+        self.emit(
+            ControlStarted(version=self._inputs.version, config=self._site.version, recovered_calls=len(restored.calls))
+        )
+        for event in closing(self.live, going_on, self._repair_recordings(going_on)):
+            self.emit(event)
+        agents = saved("agent")
+        self._acd.resume(agents)
+        self._acd.restore([record for name, record in self._past.agents.items() if name not in agents])
+        self._registration.resume(saved("aor"), now)
+        self.medias.deliver()
+        await restored.begin()
+        self._acd.resumed()
+        restored.finish()
+        self.medias.sweep(restored.claimed)
+
+    def _known_plane(self, name: str) -> tuple[Plane, Mapping[PortId, PortState]] | None:
+        plane = self.medias.named(name)
+        return (plane, plane.hello.ports) if plane is not None and self.medias.same(name) else None
 
     async def stop(self, reason: str, within: float) -> None:
         """End all calls, tell the log, close everything. `within`: seconds for the calls' last words."""
@@ -196,8 +218,9 @@ class Control:
         except TimeoutError:
             log.warning("calls did not end in time", left=len(self._ua.calls))
         await self._trunks.stop()
-        if self._tidying is not None:
-            self._tidying.cancel()
+        for task in (self._tidying, self._keeping):
+            if task is not None:
+                task.cancel()
         for timer in self._timers:
             timer.cancel()
         self._ua.report()
@@ -212,18 +235,33 @@ class Control:
             log.critical("the last events are lost: the disk takes none", error=str(error), **self._writing.health)
 
     async def hand_over(self) -> None:
-        """End this process, and leave the calls to the next one: nobody is hung up on, media goes on."""
+        """Leave everything as it is to the next process, which may be of other code: nobody is hung up on. This one is
+        to exit then without another turn of its loop."""
         for timer in self._timers:
             timer.cancel()
         self._ua.report()
-        await self._server.close()
         self._outbox.release()
+        for _ in range(2):  # sockets write at the end of a turn
+            self.medias.flush()
+            await asyncio.sleep(0)
+        self._outbox.release()
+        self._past.write()
         self._journal.close()
 
     def emit(self, event: Event) -> None:
         """Append to the journal; written before any effect of this loop iteration leaves."""
         self._writing.emit(event)
+        self._ua.happened(event)
         self._outbox.wake()
+
+    def _commit(self) -> None:
+        """What is saved goes with the events that tell of it."""
+        put = self._past.savings.put
+        self._ua.save(put)
+        self._registration.save(lambda aor, state: put(f"aor/{aor}", state))
+        self._acd.roster.save(lambda name, state: put(f"agent/{name}", state))
+        self.medias.save(lambda name, state: put(f"media/{name}", state))
+        self._writing.commit()
 
     def _close_to_new_calls(self, closed: bool) -> None:
         self._overload.closed = "memory" if closed else ""
@@ -234,6 +272,7 @@ class Control:
         site, main = self._site, self._site.main
         authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, _secrets(site), self.emit, ids.token)
         registrar = Registrar(min_expires=main.sip.registration_min, max_expires=main.sip.registration_max)
+        self._registration = Registration(registrar, authenticator, self.emit, self._phone_changed)
         trunks = trunking.trunks(site)
         limits = {trunk.name: Limits(trunk.max_calls, trunk.calls_per_second) for trunk in trunks}
         self._trunks = TrunkPool(trunks, limits, self._acd.trunk_changed)
@@ -285,7 +324,7 @@ class Control:
                 fault_of=self._transports.fault_of,
                 large=LargeRequests(self._transports.tcp_for_large, self._transports.mtu),
                 planes=self.medias,
-                registration=Registration(registrar, authenticator, self.emit, self._phone_changed),
+                registration=self._registration,
                 admission=admission,
                 screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
                 dialplan=_Dialplan(main.numbers, interpreter, codes, self._acd),
@@ -304,12 +343,10 @@ class Control:
     def _media_lost(self, plane: Plane) -> None:
         self._ua.media_lost(plane)
 
-    def _needs(self, plane: Plane) -> bool:
-        return self._ua.needs(plane)
-
-    def _repair_recordings(self) -> dict[str, float]:
-        """Those that the log has begun and not ended: path → seconds."""
-        return {path: self._repaired(path) for path in self.live.recording_now}
+    def _repair_recordings(self, going_on: Container[CallId]) -> dict[str, float]:
+        """Those that the log has begun and not ended, of calls that have: path → seconds."""
+        begun = self.live.recording_now.items()
+        return {path: self._repaired(path) for path, call in begun if call not in going_on}
 
     async def _repair(self, path: str) -> float:
         """Of a media process that died; others go on meanwhile."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.call import BridgeEnd, JoinEnd
 from engine.leg import SipLeg
+from engine.saved import BridgeState
 from events.types import CallBridged, CallHeld, CallResumed, CallUnbridged, EndedBy
 from kernel.ids import CallId
 
@@ -29,6 +30,16 @@ class Bridge:
         for leg in (self._caller, self._agent):
             if leg.held:
                 self.hold(leg, held=True)
+
+    def state(self) -> BridgeState:
+        """For `resume`."""
+        holding = {leg.id: since for leg, since in self._holding.items()}
+        return BridgeState(self._agent.id, self._since, holding, self._held_since, self._held)
+
+    def resume(self, state: BridgeState) -> None:
+        """Go on with what a process before this one began: the two hear each other still."""
+        self._since, self._held_since, self._held = state.since, state.held_since, state.held
+        self._holding = {leg: state.holding[leg.id] for leg in (self._caller, self._agent) if leg.id in state.holding}
 
     def remake(self) -> bool:
         """A leg has another port. False: the other is not there yet."""

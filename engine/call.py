@@ -8,12 +8,17 @@ Everything else that can happen is a value. Prompts and music are named by clip:
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
+
+import msgspec
 
 from events.types import EndedBy, TransferKind
 from kernel.ids import CallId, LegId
+
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 class Why(StrEnum):
@@ -147,6 +152,30 @@ class Leg(Protocol):
         """Returns when it has ended, whoever ended it."""
 
 
+class Frame(AbstractContextManager["Frame", None], Protocol):
+    """One layer's place in a call, kept for the process after this one (engine/frames.py)."""
+
+    def was(self, kind: type[P]) -> P | None:
+        """Where this layer was when the process before died, to go on from there; None: it begins. Given once."""
+
+    def set(self, place: Callable[[], msgspec.Struct]) -> None:
+        """How to learn where it is: asked whenever the call is saved, which is after each event that tells of it."""
+
+
+class Unkept:
+    """A frame that remembers nothing: for calls that end with their process."""
+
+    def was(self, kind: type[P]) -> P | None:
+        return None
+
+    def set(self, place: Callable[[], msgspec.Struct]) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class Call(Protocol):
     """A caller's call. Methods raise nothing of their own; after the end the task is being cancelled."""
 
@@ -175,6 +204,12 @@ class Call(Protocol):
     def give(self, to: "Call") -> "Leg | None":
         """Give the answered leg of a phone's call over to another call, as if that had dialled it: to be bridged there,
         or hung up. This call is over then, and its task is to return. None: it cannot be, and nothing has changed."""
+
+    def frame(self, layer: str) -> Frame:
+        """To be entered by each layer of the application while it is at work (`with`)."""
+
+    def leg_of(self, leg: LegId) -> Leg | None:
+        """A leg dialled for this call, as a saved place names it; None when it is gone."""
 
     async def answer(self) -> None:
         """200 OK; returns when the ACK is here. Does nothing when answered already."""

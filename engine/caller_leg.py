@@ -8,6 +8,7 @@ from engine.line import ALLOW, SERVER, SUPPORTED, Line, wants_sips
 from engine.media.plane import Plane
 from engine.media.profile import USUAL, MediaProfile
 from engine.renegotiation import body_of, describe, interval_too_small, refuse_media, refused
+from engine.saved import CallerState, LegState, message_without_keys
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip import session_timer
@@ -31,7 +32,8 @@ class CannotAnswer(Exception):
 
 
 class CallerLeg(SipLeg):
-    """invite: admitted by the user agent, its dialog possible (it has a Contact); not yet answered."""
+    """invite: admitted by the user agent, its dialog possible (it has a Contact); not yet answered. None: it was
+    answered by a process before this one (see `restore`)."""
 
     def __init__(
         self,
@@ -41,26 +43,33 @@ class CallerLeg(SipLeg):
         leg_id: LegId,
         flow: Flow,
         key: ServerKey,
-        invite: Request,
+        invite: Request | None,
         profile: MediaProfile = USUAL,
     ) -> None:
         super().__init__(line, plane, call, leg_id, flow, EndedBy.CALLER, profile)
         self._key = key
-        self._sips = wants_sips(invite)
-        self._pending: Request | None = invite  # until it has its final answer
-        self._wish = wish_of(invite)
+        self._sips = invite is not None and wants_sips(invite)
+        self._pending = invite  # until it has its final answer
+        self._invite = invite  # until that is acknowledged
+        self._wish = Wish.NONE if invite is None else wish_of(invite)
         self._provisionals = Provisionals(1 + int(line.chance() * 65_536))
         self._said = 0  # status of our latest provisional response
         self._early = False  # our description went out in one
         self._settled: asyncio.Future[None] | None = None  # waits until no description lacks its PRACK
         self._answering = asyncio.Lock()
         self._acked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.usage.received(key, invite)
+        if invite is not None:
+            self.usage.received(key, invite)
 
     @property
     def ready(self) -> bool:
         """Answered, acknowledged and not over: it may talk."""
         return self._acked.done() and not self.ended.done()
+
+    @property
+    def pending(self) -> ServerKey | None:
+        """Of the INVITE, while it has no final answer."""
+        return self._key if self._pending is not None else None
 
     async def answer(self) -> None:
         """200 OK with our answer, or our offer when the INVITE had none; returns with the ACK, or with the leg's end.
@@ -274,9 +283,52 @@ class CallerLeg(SipLeg):
     def _acknowledged(self, ack: Request | None, *, answer_due: bool) -> None:
         super()._acknowledged(ack, answer_due=answer_due)
         self.line.unacknowledged.pop(self._unacknowledged, None)
+        self._invite = None
         if not self._acked.done():
             self.listener.leg_answered(self)
             self._acked.set_result(None)
+
+    # --- another process --------------------------------------------------------------------------------------------
+
+    def state(self) -> LegState:
+        state, invite = super().state(), self._invite
+        state.caller = CallerState(
+            key=self._key,
+            invite=b"" if invite is None else message_without_keys(invite.encode()),
+            encrypted=invite is not None and b"a=crypto:" in invite.body,
+            pending=self._pending is not None,
+            said=self._said,
+            rseq=self._provisionals.last,
+            early=self._early,
+            acked=self._acked.done(),
+        )
+        return state
+
+    def restore(self, state: LegState) -> None:
+        """An INVITE without answer waits for it further, one that was answered absorbs its retransmissions; what was to
+        be acknowledged by PRACK is said again. Keys that were offered are not known any more: such an INVITE is
+        refused."""
+        saved = state.caller
+        assert saved is not None
+        if not saved.pending:
+            self._pending = None
+        super().restore(state)
+        self._said, self._early = saved.said, saved.early
+        self._provisionals = Provisionals(saved.rseq + 1)
+        if saved.acked or state.ended is not None:
+            self._acked.set_result(None)
+        if self._invite is None:
+            return
+        said = saved.said if self._pending is not None else self.sip_status
+        last = reply(self._invite, said, to_tag=self._tag) if said else None
+        self.line.layer.adopt_invite(self._key, self._invite, self._flow, self.line.clock.monotonic(), last=last)
+        if self._pending is None:
+            if self.answered and self.dialog is not None:
+                self.line.unacknowledged[self._unacknowledged] = self
+        elif saved.encrypted:
+            self.reject(503, "restart")
+        elif saved.said and self._wish is not Wish.NONE and not self._early:
+            self._say(self._pending, saved.said)
 
     # --- time -------------------------------------------------------------------------------------------------------
 

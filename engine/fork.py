@@ -22,6 +22,8 @@ async def ring(legs: Sequence[OutboundLeg], first_codec: str, order: Dial, monot
     why = "withdrawn"
     try:
         for leg in legs:
+            if leg.invited:  # by a process before this one
+                continue
             await leg.invite(order.ring_for, first_codec)
         winner = await _first_answer(legs, began + order.ring_for, monotonic)
         why = "no_answer" if winner is None else "answered_elsewhere"

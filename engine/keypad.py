@@ -16,6 +16,9 @@ class Keypad:
         """A key waits."""
         return bool(self._keys)
 
+    def __str__(self) -> str:
+        return "".join(self._keys)
+
     def press(self, key: str) -> None:
         if len(self._keys) < KEYS_LIMIT:
             self._keys.append(key)

@@ -25,8 +25,9 @@ from engine.media.plane import (
 from engine.media.profile import USUAL, MediaProfile
 from engine.moving import Moving
 from engine.proof import Proof
-from engine.refresh import Session
+from engine.refresh import Reinvite, Session
 from engine.renegotiation import SDP_TYPE, body_of, describe, reinvited, updated
+from engine.saved import LegState, message_without_keys
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import Dialog
@@ -43,6 +44,7 @@ from engine.sip.invite import (
     SendBye,
 )
 from engine.sip.message import Request, Response, reply
+from engine.sip.parse import parse
 from engine.sip.transactions import ClientKey, ServerKey
 from engine.stream import Stream
 from engine.trunks.credentials import Credentials
@@ -109,6 +111,7 @@ class SipLeg(ResponseHandler):
         self.moving: Moving | None = None
         """Set while its media is on the way to another port."""
         self._timer: asyncio.TimerHandle | None = None
+        self._requests: list[tuple[ClientKey, Flow]] = []  # BYE and re-INVITE, which a successor sees through
         self._referrals = 0
         self.answered = False
         self.answered_at = 0.0
@@ -205,6 +208,7 @@ class SipLeg(ResponseHandler):
         self._tell_end(EndedBy.SYSTEM, "transferred")
         self._peer = EndedBy.AGENT
         self.call, self._id, self.answered_at = call, leg_id, now
+        self.touch()
         assert self.dialog is not None
         target, sip_call_id = self.dialog.remote_target, self.dialog.call_id
         self.line.emit(LegDialled(call=call, leg=leg_id, target=target, ring_for=0.0, sip_call_id=sip_call_id))
@@ -220,6 +224,7 @@ class SipLeg(ResponseHandler):
         if self.ended.done():
             return
         self.ended.set_result(by)
+        self.touch()
         if self.known:
             self._tell_end(by, reason)
         self.session.stop()
@@ -246,7 +251,7 @@ class SipLeg(ResponseHandler):
 
     def _bye(self) -> None:
         if self.dialog is not None:
-            self.send_in_dialog("BYE", ResponseHandler())
+            self.send_in_dialog("BYE", Farewell(self))
 
     def send_in_dialog(
         self,
@@ -272,7 +277,11 @@ class SipLeg(ResponseHandler):
             request.headers.add(name, value)
         if self.credentials is not None and method != "INVITE":
             handler = Proof(self, dialog, request, handler)
-        return self.line.send_request(request, flow, handler), request
+        key = self.line.send_request(request, flow, handler)
+        if method in ("BYE", "INVITE"):
+            self._requests.append((key, flow))
+        self.touch()
+        return key, request
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------
 
@@ -286,6 +295,7 @@ class SipLeg(ResponseHandler):
             self._respond(key, reply(request, refusal))
             return
         self._flow = flow  # a phone that came back on a new connection, or through another binding of its NAT
+        self.touch()
         handlers = {
             "BYE": self._byed,
             "INVITE": self._reinvite,
@@ -386,6 +396,7 @@ class SipLeg(ResponseHandler):
 
     def _arm(self) -> None:
         """Wait for the usage's next deadline; forget the dialog once nothing more can come of it."""
+        self.touch()
         if self.moving is not None:
             self.moving.go_on()
         if self._timer is not None:
@@ -471,6 +482,81 @@ class SipLeg(ResponseHandler):
     def _respond(self, key: ServerKey, response: Response) -> None:
         self.line.respond(key, response)
 
+    # --- another process ------------------------------------------------------------------------------------------
+
+    @property
+    def tag(self) -> str:
+        """Of this leg only, for all its life."""
+        return self._tag
+
+    def touch(self) -> None:
+        """It is to be saved at the end of this turn of the loop."""
+        self.line.touched.add(self)
+
+    @property
+    def spent(self) -> bool:
+        """Nothing more can come of it."""
+        self._requests = [(key, flow) for key, flow in self._requests if self.line.layer.pending(key)]
+        busy = self.stream.present or self._deadline() is not None or bool(self._requests)
+        return self.ended.done() and not busy
+
+    def state(self) -> LegState:
+        """For `restore`."""
+        pending = [(key, self.line.layer.pending(key), flow) for key, flow in self._requests]
+        usage = self.usage.state()
+        for entry in usage.unacknowledged:
+            entry.response = message_without_keys(entry.response)
+        return LegState(
+            id=self._id,
+            call=self.call,
+            tag=self._tag,
+            flow=self._flow,
+            peer=self._peer,
+            usage=usage,
+            stream=self.stream.state(),
+            session=self.session.state(),
+            sips=self._sips,
+            phone=self.phone,
+            referrals=self._referrals,
+            answered=self.answered,
+            answered_at=self.answered_at,
+            sip_status=self.sip_status,
+            known=self.known,
+            ended=self.ended.result() if self.ended.done() else None,
+            dialog=self.dialog,
+            requests=[(key, message_without_keys(data), flow) for key, data, flow in pending if data],
+        )
+
+    def restore(self, state: LegState) -> None:
+        """Be what `state` was taken from; what was under way in the dialog goes on. Raises ParseError when a message
+        in it is none."""
+        self._tag, self._sips, self.phone, self._referrals = state.tag, state.sips, state.phone, state.referrals
+        self.answered, self.answered_at, self.sip_status = state.answered, state.answered_at, state.sip_status
+        self.known, self.dialog = state.known, state.dialog
+        self.usage.restore(state.usage)
+        self.stream.restore(self.line, state.stream)
+        if state.ended is not None:
+            self.ended.set_result(state.ended)
+        else:
+            self.session.restore(state.session)
+        if self.dialog is not None:
+            self.line.dialogs[self.dialog.id] = self
+        if self.stream.present:
+            self.line.ports[self.plane, self.port] = self
+        for _, data, flow in state.requests:
+            self._see_through(data, flow)
+        self._arm()
+
+    def _see_through(self, data: bytes, flow: Flow) -> None:
+        request = parse(data)
+        assert isinstance(request, Request)
+        handler = Reinvite(self) if request.method == "INVITE" else Farewell(self)
+        key = self.line.layer.adopt_request(request, flow, self.line.clock.monotonic())
+        self.line.clients[key] = handler
+        if isinstance(handler, Reinvite):
+            handler.adopt(key, request)
+        self._requests.append((key, flow))
+
     # --- media ----------------------------------------------------------------------------------------------------
 
     def media_event(self, plane: Plane, event: MediaEvent) -> None:
@@ -485,6 +571,7 @@ class SipLeg(ResponseHandler):
             case RtpTimeout() if self.stream.is_at(plane, event.port):
                 self.listener.leg_rtp_timeout(self, event.silent_for)
             case PortClosed():
+                self.touch()
                 if self.stream.closed(plane, event.port, event.stats):
                     self._report_media()
                     self.listener.leg_media_closed(self)
@@ -493,6 +580,7 @@ class SipLeg(ResponseHandler):
         """A media process died, at which we have or had a port. True: nothing is left of our audio, and `moving` waits
         for another plane."""
         lost = self.stream.lost(plane)
+        self.touch()
         self.listener.leg_media_lost(self, plane)
         if self.ended.done():
             if not self.stream.present:
@@ -544,6 +632,7 @@ class SipLeg(ResponseHandler):
                 self.stream.plane = await self.line.instead(self, error)
             else:
                 self.line.ports[self.plane, port] = self
+                self.touch()
                 return
 
     async def wait_seated(self) -> bool:
@@ -551,3 +640,16 @@ class SipLeg(ResponseHandler):
         if self.moving is not None:
             await asyncio.wait([self.moving.seated])
         return self.has_media
+
+
+class Farewell(ResponseHandler):
+    """Of a BYE: whatever is answered, the leg is over."""
+
+    def __init__(self, leg: SipLeg) -> None:
+        self._leg = leg
+
+    def response(self, key: ClientKey, response: Response) -> None:
+        self._leg.touch()
+
+    def failed(self, key: ClientKey, why: str) -> None:
+        self._leg.touch()

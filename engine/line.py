@@ -100,6 +100,8 @@ class Line:
     ports: dict[tuple[Plane, PortId], "SipLeg"] = field(default_factory=dict)
     instead: Callable[["SipLeg", PlaneError], Awaitable[Plane]] = _nowhere_else
     """Where a leg may try next, whose plane gave it no port for this reason. Raises PlaneError when it must not."""
+    touched: set["SipLeg"] = field(default_factory=set)
+    """Legs to be saved at the end of this turn of the loop."""
     lingering: deque[tuple[float, ClientKey]] = field(default_factory=deque)
     """Answered INVITEs of ours, whose 2xx may come again until this time."""
 

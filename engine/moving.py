@@ -50,6 +50,7 @@ class Moving:
         if port is None:
             return
         leg.line.ports[plane, port] = leg
+        leg.touch()
         self._seat_found()
         leg.listener.leg_moved(leg)
         self.go_on()

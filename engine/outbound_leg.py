@@ -12,6 +12,7 @@ from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.media.plane import Plane, PlaneError
 from engine.proof import Prover
 from engine.renegotiation import SDP_TYPE
+from engine.saved import LegState, OutboundState, message_without_keys
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip import session_timer
@@ -20,6 +21,7 @@ from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import Heard
 from engine.sip.message import Headers, Request, Response
+from engine.sip.parse import parse
 from engine.sip.transactions import ClientKey, ServerKey
 from events.types import EndedBy, LegAnswered, LegDialled, LegEarlyMedia, LegRinging
 from kernel.ids import CallId, LegId
@@ -70,6 +72,15 @@ class OutboundLeg(SipLeg):
         self._forks: dict[str, bytes] = {}  # To tag of another phone that answered too -> our ACK
 
     @property
+    def invited(self) -> bool:
+        """The INVITE is out."""
+        return self._sent_at > 0
+
+    def rings_for(self, aor: str) -> bool:
+        """It is being called, or has answered just now, at this address of ours."""
+        return bool(aor) and self.phone == aor and self.invited and not self.ended.done()
+
+    @property
     def talking(self) -> bool:
         """It answered, and has not hung up since."""
         return self.answered and not self.ended.done()
@@ -107,6 +118,7 @@ class OutboundLeg(SipLeg):
         self._invite = invite
         self._key = self.line.send_request(invite, self._flow, self)
         self.usage.sent(self._key, invite)
+        self.touch()
 
     def _request(self, call_id: str, offer: bytes, number: int = 1) -> Request:
         to = self._destination
@@ -128,6 +140,52 @@ class OutboundLeg(SipLeg):
         if self._interval > session_timer.USUAL:
             items.append(("Min-SE", str(self._interval)))
         return Request("INVITE", to.uri, Headers.of(items), offer)
+
+    # --- another process ------------------------------------------------------------------------------------------
+
+    def state(self) -> LegState:
+        state, to = super().state(), self._destination
+        pending = b"" if self._key is None else self.line.layer.pending(self._key)
+        state.outbound = OutboundState(
+            uri=to.uri,
+            to=to.to,
+            from_=to.from_,
+            routes=to.routes,
+            headers=to.headers,
+            trunk=to.trunk,
+            sips=to.sips,
+            invite=message_without_keys(pending),
+            sent_at=self._sent_at,
+            interval=self._interval,
+            rung=self.rung,
+            heard=self.heard.done(),
+            sounds=self._sounds,
+            outcome=self.outcome.result() if self.outcome.done() else None,
+        )
+        return state
+
+    def restore(self, state: LegState) -> None:
+        """A telephone that rings goes on ringing: the INVITE is sent again, as a retransmission, so that what it
+        said is heard again. A 2xx is acknowledged again, lest its ACK never left."""
+        saved = state.outbound
+        assert saved is not None
+        super().restore(state)
+        self._sent_at, self._interval, self.rung, self._sounds = saved.sent_at, saved.interval, saved.rung, saved.sounds
+        if saved.heard:
+            self._has_heard()
+        if saved.outcome is not None:
+            self.outcome.set_result(saved.outcome)
+        now = self.line.clock.monotonic()
+        if saved.invite:
+            invite = parse(saved.invite)
+            assert isinstance(invite, Request)
+            self._invite = invite
+            self._key = self.line.layer.adopt_request(invite, self._flow, now)
+            self.line.clients[self._key] = self
+            if state.ended is not None:
+                self.line.layer.cancel(self._key, now)
+        elif self.answered and now - self.answered_at < LINGER:
+            self.ack_again()
 
     def request(self, key: ServerKey, request: Request, flow: Flow) -> None:
         if self.dialog is not None and dialog_id(request) == self.dialog.id:
@@ -195,6 +253,7 @@ class OutboundLeg(SipLeg):
         heeded, sounds = self._early.heard(self._invite, response)
         if not heeded or self.ended.done():
             return
+        self.touch()
         self.session.learn(response)
         rings = response.status == 180 or (response.status > 100 and bool(response.body))
         if rings and not self.rung:

@@ -20,6 +20,15 @@ class Outbox:
         self._soon = soon
         self._effects: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._scheduled = False
+        self._held = False
+
+    def hold(self) -> None:
+        """Commit on, but let nothing leave until `let_go`: those who carry it are not there yet."""
+        self._held = True
+
+    def let_go(self) -> None:
+        self._held = False
+        self.release()
 
     def add(self, effect: Callable[..., object], *args: Any) -> None:
         """Call `effect(*args)` after the next commit."""
@@ -36,6 +45,8 @@ class Outbox:
         """Commit and let go now (also used at shutdown)."""
         self._scheduled = False
         self._commit()
+        if self._held:
+            return
         effects, self._effects = self._effects, []
         for effect, args in effects:
             try:

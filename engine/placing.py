@@ -34,6 +34,8 @@ class Placing:
 
     async def _dial(self, call: LiveCall, order: Dial, make_leg: MakeLeg) -> Dialled:
         codec, now = call.leg.codec, self._line.clock.monotonic
+        if ringing := call.ringing_again(order.aor):
+            return await ring(ringing, codec, order, now)
         bindings = best(self._registration.contacts(order.aor, now())) if order.aor else ()
         if bindings:
             display = f"{call.caller} {order.display}".strip()

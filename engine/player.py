@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.media.plane import PlayDone, PlayId, PortId
+from engine.saved import PlayerState
 from engine.stream import Stream
 
 
@@ -27,6 +28,17 @@ class Player:
         self._last = PlayId(0)
         self._plays: list[_Play] = []
         self._music = ""
+        self._looping = False
+        """The music goes on from before: who starts the same again, does not."""
+
+    def state(self) -> PlayerState:
+        """For `restore`."""
+        return PlayerState(self._last, self._music)
+
+    def restore(self, state: PlayerState, *, looping: bool) -> None:
+        """looping: the music still plays, and need not begin again."""
+        self._last, self._music = PlayId(state.last), state.music
+        self._looping = looping and bool(state.music)
 
     async def play(self, clips: Sequence[str], *, barge_in: bool) -> PlayDone:
         """Returns when the plane says that it is over."""
@@ -61,6 +73,7 @@ class Player:
 
     def go_on(self) -> None:
         """The stream has another port: what was heard begins again."""
+        self._looping = False
         if (play := self._heard) is not None:
             self._begin(play)
         else:
@@ -68,8 +81,10 @@ class Player:
 
     def start_music(self, clip: str) -> None:
         """Loop it beneath what is played; from now if the stream is usable, else from `resume`."""
+        goes_on, self._looping = self._looping and clip == self._music, False
         self._music = clip
-        self.resume()
+        if not goes_on:
+            self.resume()
 
     def resume(self) -> None:
         """The stream has become usable."""
@@ -93,6 +108,7 @@ class Player:
         return next((play for play in self._plays if play.id == self._last and not play.done.done()), None)
 
     def _begin(self, play: _Play) -> None:
+        self._looping = False
         play.id = self._next()
         if self._stream.usable:
             plane, port = self._stream.plane, self._stream.port

@@ -8,6 +8,8 @@ import structlog
 
 from engine.leg import SipLeg
 from engine.media.plane import Plane, RecordingDone
+from engine.media.protocol import PortState
+from engine.saved import RecordingsState
 from events.types import RecordingFailed, RecordingStarted, RecordingStopped
 from kernel.ids import CallId
 
@@ -28,6 +30,21 @@ class Recordings:
     def __bool__(self) -> bool:
         """The plane has not yet told the end of one."""
         return bool(self._open)
+
+    def state(self) -> RecordingsState:
+        """For `restore`."""
+        return RecordingsState(self._count, list(self._open))
+
+    def restore(self, state: RecordingsState, plane: Plane) -> None:
+        """They go on at `plane`, which will tell of their end."""
+        self._count = state.count
+        self._open = dict.fromkeys(state.open, plane)
+
+    def check(self, left: SipLeg, right: SipLeg, there: PortState) -> None:
+        """Begin the one again of which the plane has not heard."""
+        for path, plane in self._open.items():
+            if plane is left.plane and there.recording != path and left.has_media and right.has_media:
+                plane.record(left.port, right.port, path)
 
     def start(self, left: SipLeg, right: SipLeg) -> None:
         self._count += 1

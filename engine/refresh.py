@@ -9,6 +9,7 @@ import structlog
 from engine.line import ResponseHandler
 from engine.proof import Prover
 from engine.renegotiation import body_of
+from engine.saved import SessionState
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip import session_timer
@@ -57,6 +58,15 @@ class Session:
         self.learn(response)
         self._agreed(session_timer.as_uac(response))
 
+    def state(self) -> SessionState:
+        """For `restore`."""
+        return SessionState(self._terms, self._updates, None if self._timer is None else self._timer.when())
+
+    def restore(self, state: SessionState) -> None:
+        self._terms, self._updates = state.terms, state.updates
+        if state.due is not None:
+            self._wait(max(0.0, state.due - self._leg.line.clock.monotonic()))
+
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -81,6 +91,7 @@ class Session:
 
     def _agreed(self, terms: Terms | None) -> None:
         self.stop()
+        self._leg.touch()
         self._terms = terms
         if terms is not None and not self._leg.ended.done():
             now = self._leg.line.clock.monotonic()
@@ -191,6 +202,10 @@ class Reinvite(ResponseHandler):
         if proved is not None:
             self._sent((leg.reinvite_again(proved, self), proved))
         return proved is not None
+
+    def adopt(self, key: ClientKey, request: Request) -> None:
+        """A process before this one sent it."""
+        self._sent((key, request))
 
     def _sent(self, sent: tuple[ClientKey, Request] | None) -> None:
         if sent is not None:

@@ -1,12 +1,18 @@
 """REGISTER at the shell: who may bind which address of record, and the events of each change (RFC 3261 §10)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
+import structlog
 
 from engine.authentication import Authenticator
 from engine.sip.flow import Flow
+from engine.sip.grammar import BadHeader
 from engine.sip.message import Request, Response, reply
-from engine.sip.registrar import Binding, Change, Refreshed, Registered, Registrar
+from engine.sip.registrar import Binding, BindingState, Change, Refreshed, Registered, Registrar
 from events.types import Event, PhoneRefreshed, PhoneRegistered, PhoneUnregistered
+
+log = structlog.get_logger()
 
 PhoneChanged = Callable[[str, bool], None]
 """(address of record, has any binding now). Called for a refresh too: it proves that the phone lives."""
@@ -26,6 +32,7 @@ class Registration:
         self._authenticator = authenticator
         self._emit = emit
         self._changed = changed
+        self._touched: set[str] = set()
 
     @property
     def deadline(self) -> float | None:
@@ -54,9 +61,33 @@ class Registration:
     def expire(self, now: float) -> None:
         self._tell(self._registrar.expire(now), now)
 
+    def save(self, put: Callable[[str, bytes], None]) -> None:
+        """Keep what has changed since this was last called, for `resume`: put(address of record, state)."""
+        for aor in self._touched:
+            state = self._registrar.state(aor)
+            put(aor, msgspec.json.encode(state) if state else b"")
+        self._touched.clear()
+
+    def resume(self, saved: Mapping[str, bytes], now: float) -> None:
+        """Go on with the bindings that a process before this one saved; what ran out meanwhile is told. Phones behind
+        a connection went with that process: they come again by a new one."""
+        for aor, state in saved.items():
+            self._touched.add(aor)
+            try:
+                self._registrar.restore(aor, msgspec.json.decode(state, type=list[BindingState]))
+            except (msgspec.DecodeError, BadHeader) as error:
+                log.warning("registration is not understood", aor=aor, error=str(error))
+                continue
+            for flow in {binding.flow for binding in self._registrar.contacts(aor, now) if binding.flow.reliable}:
+                self.disconnected(flow, now)
+            if self._registrar.contacts(aor, now):
+                self._changed(aor, True)
+        self.expire(now)
+
     def _tell(self, changes: list[Change], now: float) -> None:
         for change in changes:
             binding = change.binding
+            self._touched.add(binding.aor)
             aor, contact = binding.aor, str(binding.contact)
             left = round(binding.expires_at - now, 3)
             match change:

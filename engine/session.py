@@ -1,7 +1,7 @@
 """A live call: the caller's leg, the task that runs its application, and at most one bridged leg."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -11,11 +11,15 @@ from engine.bridge import Bridge, connect, join
 from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference
+from engine.frames import Frame, Frames
 from engine.keypad import Keypad
 from engine.leg import LegListener, SipLeg
-from engine.media.plane import Plane, PlaneError, PlayDone, RecordingDone
+from engine.media.plane import Plane, PlaneError, PlayDone, PortId, RecordingDone
+from engine.media.protocol import PortState
+from engine.outbound_leg import OutboundLeg
 from engine.player import Player
 from engine.recordings import Recordings
+from engine.saved import BridgeState, CallState, EndState
 from engine.sip.message import Request
 from engine.transfer import LiveTransfer, refer
 from events.types import (
@@ -23,6 +27,7 @@ from events.types import (
     CallAnswered,
     CallEnded,
     CallOutcome,
+    CallUnbridged,
     DigitPressed,
     EndedBy,
     RtpTimedOut,
@@ -31,7 +36,6 @@ from events.types import (
 from kernel.ids import CallId, LegId
 
 if TYPE_CHECKING:
-    from engine.outbound_leg import OutboundLeg
     from engine.ua import UserAgent
 
 log = structlog.get_logger()
@@ -82,6 +86,11 @@ class LiveCall(LegListener):
         self._ended_at = 0.0
         self._given = False
         """Our leg is another call's now."""
+        self._frames = Frames(self.touched)
+        self._bridged_before: BridgeState | None = None
+        """The talk that a process before this one left, until the application bridges it again."""
+        self._unclaimed: set[SipLeg] = set()
+        """Legs that it dialled, until the application asks for them."""
         leg.listener = self
 
     # --- what IVR and ACD see -------------------------------------------------------------------------------
@@ -113,6 +122,15 @@ class LiveCall(LegListener):
     @property
     def last_bridge(self) -> BridgeEnd | None:
         return self._last_bridge
+
+    def frame(self, layer: str) -> Frame:
+        return self._frames.enter(layer)
+
+    def leg_of(self, leg: LegId) -> SipLeg | None:
+        found = next((phone for phone in self._phones if phone.id == leg), None)
+        if found is not None:
+            self._unclaimed.discard(found)
+        return found
 
     def set_attribute(self, name: str, value: str) -> None:
         self._attributes[name] = value
@@ -274,8 +292,13 @@ class LiveCall(LegListener):
         self._bridged = True
         self._recorded = record
         self._waiting = None
-        bridge.start()
-        if record:
+        before, self._bridged_before = self._bridged_before, None
+        resumed = before is not None and before.leg == leg.id
+        if before is not None and resumed:
+            bridge.resume(before)
+        else:
+            bridge.start()
+        if record and not (resumed and self._recordings):
             self._recordings.start(self._leg, leg)
         try:
             await asyncio.wait([leg.ended, parted], return_when=asyncio.FIRST_COMPLETED)
@@ -334,7 +357,7 @@ class LiveCall(LegListener):
     def leg(self) -> CallerLeg:
         return self._leg
 
-    def add_phone(self, make: "Callable[[LegId], OutboundLeg]") -> "OutboundLeg":
+    def add_phone(self, make: Callable[[LegId], OutboundLeg]) -> OutboundLeg:
         """A leg to be dialled for this call, which outlives it in no case."""
         self._phones = [phone for phone in self._phones if not phone.ended.done() or phone.stream.present]
         self._legs += 1
@@ -391,6 +414,94 @@ class LiveCall(LegListener):
         if stop and self._running and self._task is not None:  # a task cancelled before its first step would never run
             self._task.cancel()
 
+    # --- another process ----------------------------------------------------------------------------------------
+
+    def touched(self) -> None:
+        """It is to be saved at the end of this turn of the loop."""
+        self._ua.touched(self)
+
+    def state(self) -> CallState:
+        """For `restore`."""
+        end = self._last_bridge
+        bridge = self._bridge.state() if self._bridge is not None else self._bridged_before
+        return CallState(
+            id=self._id,
+            caller=self._caller,
+            dialled=self._dialled,
+            arrived_at=self._arrived_at,
+            name=self._name,
+            trunk=self._trunk,
+            attributes=self._attributes,
+            legs=self._legs,
+            keys=str(self._keypad),
+            player=self._player.state(),
+            recordings=self._recordings.state(),
+            bridge=bridge,
+            bridged=self._bridged,
+            last_bridge=None if end is None else EndState(end.ended_by, end.talked, end.held),
+            agent_left=self._agent_left,
+            talked=self._talked,
+            queued=self.queued,
+            outcome=self._outcome,
+            ours=self._ours,
+            ended=self._ended,
+            ended_at=self._ended_at,
+            frames=self._frames.state(),
+        )
+
+    def restore(self, state: CallState, phones: Sequence[SipLeg], *, looping: bool) -> None:
+        """Be what `state` was taken from, before `resume`. looping: music plays to the caller."""
+        self._arrived_at, self._attributes, self._legs = state.arrived_at, state.attributes, state.legs
+        for key in state.keys:
+            self._keypad.press(key)
+        self._player.restore(state.player, looping=looping)
+        self._recordings.restore(state.recordings, self._leg.plane)
+        self._bridged_before = state.bridge
+        self._bridged, self._agent_left, self._talked = state.bridged, state.agent_left, state.talked
+        end = state.last_bridge
+        self._last_bridge = None if end is None else BridgeEnd(end.ended_by, end.talked, end.held)
+        self.queued, self._outcome, self._ours = state.queued, state.outcome, state.ours
+        self._ended, self._ended_at = state.ended, state.ended_at
+        self._frames.restore(state.frames)
+        self._phones = list(phones)
+        self._unclaimed = set(phones)
+        for phone in phones:
+            phone.listener = self
+
+    def ringing_again(self, aor: str) -> list[OutboundLeg]:
+        """Phones of this address that a process before this one rang for the call, and that ring still."""
+        found = [leg for leg in self._unclaimed if isinstance(leg, OutboundLeg) and leg.rings_for(aor)]
+        self._unclaimed.difference_update(found)
+        return sorted(found, key=lambda leg: leg.id)
+
+    def resume(self, app: App) -> asyncio.Task[None]:
+        """As `start`, for a call that was restored. One that had ended lets its layers find that out, and ends."""
+        if self._ended is None or self._frames:
+            return self.start(app)
+        self._task = asyncio.get_running_loop().create_task(self._last_words(), name=self._id)
+        return self._task
+
+    def resumed(self, ports: Mapping[PortId, PortState]) -> None:
+        """Each layer is where it was. What none has taken up ends here; and the plane is told what it has not heard.
+
+        ports: what it said of itself."""
+        if self._ended is not None and self._running and self._task is not None:
+            self._task.cancel()
+        before, self._bridged_before = self._bridged_before, None
+        if before is not None:
+            talked = round(self._ua.clock.monotonic() - before.since, 3)
+            by = EndedBy.SYSTEM
+            self._ua.emit(CallUnbridged(call=self._id, leg=before.leg, talked=talked, held=before.held, ended_by=by))
+        for phone in self._unclaimed:
+            phone.hangup("restart")
+        self._unclaimed.clear()
+        there = ports.get(self._leg.port) if self._leg.has_media else None
+        partner = self.partner
+        if there is not None and partner is not None and partner.has_media:
+            if there.partner != partner.port:
+                connect(self._leg, partner)
+            self._recordings.check(self._leg, partner, there)
+
     # --- LegListener: the caller's leg --------------------------------------------------------------------------
 
     def leg_answered(self, leg: SipLeg) -> None:
@@ -408,7 +519,7 @@ class LiveCall(LegListener):
             # RFC 4733 events to one that takes them are relayed below us
             if other is not None and (via == "info" or not other.stream.dtmf):
                 other.send_key(digit)
-        elif leg is self._leg and self._conference is None:
+        elif leg is self._leg and self._conference is None and self._bridged_before is None:
             self._keypad.press(digit)
             if via == "info":
                 self._player.barge()
@@ -477,7 +588,7 @@ class LiveCall(LegListener):
     async def _live(self, app: App) -> None:
         self._running = True
         try:
-            if self._ended is None:
+            if self._ended is None or self._frames:
                 await app(self)
             self._running = False  # from here on nothing may cancel this task: it tells of the end
             self._hang_up("flow_end")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.line import Line
-from engine.media.plane import Codec, Direction, Plane, PortId, PortStats, Remote, SrtpSuite
+from engine.media.plane import Codec, Direction, Plane, PortId, PortStats, Remote, Srtp, SrtpSuite
 from engine.media.profile import MediaProfile
+from engine.media.protocol import PortState
+from engine.saved import StreamState, without_keys
 from engine.sdp import describe
 from engine.sdp.crypto import PREFERENCE, SrtpKey, SrtpPolicy
 from engine.sdp.offer_answer import LocalMedia, NotAcceptable, accept, answer, is_hold, offer
@@ -45,6 +47,7 @@ class Stream:
         "_seat",
         "_session_id",
         "_srtp",
+        "_stripped",
         "_told",
         "_version",
         "dtmf",
@@ -70,6 +73,7 @@ class Stream:
         self._offered: Seat | None = None  # of our latest offer
         self._told: Seat | None = None  # that the peer has agreed to
         self._said = b""  # our latest description
+        self._stripped = False  # of its keys: it can't be said again
         self._released = False
         self.earlier = PortStats()
         """Of ports that are closed already."""
@@ -134,14 +138,64 @@ class Stream:
             plane.connect(seat.port, self.remote)
         return seat.port
 
+    def state(self) -> StreamState:
+        """For `restore`."""
+        seat, known, remote = self._seat, self._told or self._offered, self.remote
+        return StreamState(
+            plane=self.plane.name,
+            port=None if seat is None else seat.port,
+            local=("", 0) if seat is None else (seat.local.host, seat.local.port),
+            known=None if known is None else (known.local.host, known.local.port),
+            agreed=self._told is not None,
+            released=self._released,
+            version=self._version,
+            said=without_keys(self._said),
+            remote=None if remote is None else msgspec.structs.replace(remote, srtp=None),
+            suite=None if remote is None or remote.srtp is None else remote.srtp.suite,
+            codecs=self._codecs,
+            dtmf=self.dtmf,
+            srtp=self._srtp,
+            earlier=self.earlier,
+        )
+
+    def restore(self, line: Line, state: StreamState) -> None:
+        """Be what `state` was taken from. Keys are new: the next description that is sent has them."""
+        self._codecs, self.dtmf, self._srtp = state.codecs, state.dtmf, state.srtp
+        self._version, self._said, self._released = state.version, state.said, state.released
+        self.earlier = state.earlier
+        self.remote = state.remote
+        if state.remote is not None and state.suite is not None:
+            self.remote = msgspec.structs.replace(
+                state.remote, srtp=Srtp(suite=state.suite, local_key=b"", remote_key=b"")
+            )
+            self._stripped = True
+        if state.port is None:
+            return
+        seat = self._seat = Seat(self.plane, state.port, self._local(line, *state.local), closing=state.released)
+        known = seat
+        if state.known is not None and state.known != state.local:
+            known = Seat(self.plane, PortId(0), self._local(line, *state.known), closing=True)
+        self._offered = known if state.known is not None else None
+        self._told = known if state.agreed else None
+
+    def matches(self, there: PortState) -> bool:
+        """Whether the plane has been told where to send."""
+        return self.remote is None or there.remote == msgspec.structs.replace(self.remote, srtp=None)
+
+    def connect_again(self) -> None:
+        """The plane has not been told, or something else. Not when the keys are unknown."""
+        if self.remote is not None and not self._stripped and self.usable:
+            self.plane.connect(self.port, self.remote)
+
     async def _bind(self, line: Line, flow: Flow, plane: Plane, wanted: int = 0) -> Seat:
-        policy = self._srtp or line.settings.srtp
         bind = line.media_bind(flow)
         port, rtp_port = await plane.open(bind, rtp_timeout=line.settings.rtp_timeout, rtp_port=wanted)
+        return Seat(plane, port, self._local(line, line.media_shown(bind, flow), rtp_port))
+
+    def _local(self, line: Line, host: str, rtp_port: int) -> LocalMedia:
+        policy, ptime_ms = self._srtp or line.settings.srtp, line.settings.ptime_ms
         keys = () if policy is SrtpPolicy.FORBIDDEN else tuple(_new_key(line, suite) for suite in PREFERENCE)
-        host, ptime_ms = line.media_shown(bind, flow), line.settings.ptime_ms
-        local = LocalMedia(host, rtp_port, self._codecs, ptime_ms, dtmf=self.dtmf, srtp=policy, keys=keys)
-        return Seat(plane, port, local)
+        return LocalMedia(host, rtp_port, self._codecs, ptime_ms, dtmf=self.dtmf, srtp=policy, keys=keys)
 
     def release(self) -> None:
         """Give the port back; PortClosed will bring its statistics."""
@@ -201,11 +255,15 @@ class Stream:
         self._version += 1
         before = describe.parse(self._said) if self._said else None
         self._said = offer(self._seat.local, self._session_id, self._version, before)
+        self._stripped = False
         self._offered = self._seat
         return self._said
 
     def repeated(self) -> bytes:
-        """Our latest description again, as an offer that changes nothing. Not while `stale`."""
+        """Our latest description again, as an offer that changes nothing but keys that are not known any more. Not
+        while `stale`."""
+        if self._stripped:
+            return self.offer()
         self._offered = self._told or self._offered
         return self._said
 
@@ -219,6 +277,7 @@ class Stream:
             raise NotAcceptable("no live stream is offered")
         self._version += 1
         self._said = answered.body
+        self._stripped = False
         self._told = self._seat
         self._connect(answered.remote)
         return answered.body

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec.json import encode
 
 from engine.admission import Admission, Admitted
 from engine.call import Dial, Dialled
@@ -18,6 +19,7 @@ from engine.large import LargeRequests
 from engine.leg import SipLeg
 from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed
+from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
 from engine.placing import Placing
 from engine.ports import Dialplan, Planes
@@ -46,6 +48,7 @@ from engine.sip.transactions import (
 )
 from engine.sip_counts import SipCounts
 from engine.throttle import Throttle
+from engine.trunks.credentials import Credentials
 from engine.trunks.pool import TrunkPool
 from events.types import CallArrived, CallRefused, EndedBy, Event
 from kernel.clock import Clock
@@ -105,6 +108,11 @@ class Parts:
     """Make a recording playable that a dead media process left: path as in the log -> seconds that it has."""
 
 
+async def _unmapped(call: LiveCall) -> None:
+    """Its number means nothing any more."""
+    await call.hangup("restart")
+
+
 class UserAgent:
     """One for a control process; lives on the event loop's thread."""
 
@@ -148,6 +156,9 @@ class UserAgent:
             self._take, asyncio.get_running_loop().call_soon, parts.clock.monotonic, parts.screening.gate.dropped
         )
         self.calls: dict[CallId, LiveCall] = {}
+        self._touched: dict[CallId, LiveCall] = {}
+        self._kept: dict[CallId, set[SipLeg]] = {}
+        """Legs that are saved, by the call that they belong or belonged to."""
         self._invites: dict[ServerKey, CallerLeg] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -290,9 +301,68 @@ class UserAgent:
 
     def call_gone(self, call: LiveCall) -> None:
         self.calls.pop(call.id, None)
+        self._touched[call.id] = call
         if not self.calls:
             self.quiet.set()
         self._admission.released(call.trunk)
+
+    # --- another process ----------------------------------------------------------------------------------------
+
+    def touched(self, call: LiveCall) -> None:
+        """It is to be saved at the end of this turn of the loop."""
+        self._touched[call.id] = call
+
+    def happened(self, event: Event) -> None:
+        """Whatever is told of a call changes it."""
+        call = self.calls.get(getattr(event, "call", None))  # type: ignore[arg-type]
+        if call is not None:
+            self._touched[call.id] = call
+
+    def save(self, put: Callable[[str, bytes], None]) -> None:
+        """Keep what has changed since this was last called, for `restoring.restore`: put(key, state)."""
+        if self._touched:
+            calls, self._touched = self._touched, {}
+            for call in calls.values():
+                alive = call.id in self.calls
+                put(f"call/{call.id}", encode(call.state()) if alive else b"")
+                if not alive:
+                    self.line.touched.update(self._kept.pop(call.id, ()))
+        if self.line.touched:
+            legs, self.line.touched = self.line.touched, set()
+            for leg in legs:
+                self._save_leg(leg, put)
+
+    def _save_leg(self, leg: SipLeg, put: Callable[[str, bytes], None]) -> None:
+        """A leg is kept as long as its call, which may ask how it ended, and then until nothing more comes of it."""
+        if leg.call in self.calls:
+            self._kept.setdefault(leg.call, set()).add(leg)
+        elif leg.spent:
+            put(f"leg/{leg.tag}", b"")
+            return
+        put(f"leg/{leg.tag}", encode(leg.state()))
+
+    def take_up(self, call: LiveCall, leg: CallerLeg) -> None:
+        """A call of a process before this one goes on."""
+        self.calls[call.id] = call
+        self.quiet.clear()
+        self.touched(call)
+        self._admission.taken(call.trunk, self.clock.monotonic())
+        if leg.pending is not None:
+            self._invites[leg.pending] = leg
+            leg.ended.add_done_callback(partial(self._forget_invite, leg.pending))
+
+    def app_of(self, call: LiveCall) -> App:
+        """The application of a call that goes on."""
+        return self._dialplan.route(call.dialled, call.leg.phone) or _unmapped
+
+    def count_on_trunk(self, leg: OutboundLeg, trunk: str) -> None:
+        """A leg that goes on takes its channel."""
+        limits = self._trunks.taken(trunk, self.clock.monotonic())
+        if limits is not None:
+            leg.ended.add_done_callback(lambda _: limits.release())
+
+    def credentials_of(self, trunk: str) -> Credentials | None:
+        return self._trunks.credentials(trunk)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -473,6 +543,7 @@ class UserAgent:
         self.calls[call_id] = call
         self.quiet.clear()
         self._invites[key] = leg
+        leg.touch()
         leg.ended.add_done_callback(partial(self._forget_invite, key))
         self._admission.taken(admitted.trunk, now)
         self.emit(

@@ -1,32 +1,36 @@
 """What a dead control process left open, closed: one terminal event for everything that began.
 
-A control process that starts and can't carry on the calls of the one before it folds the journal and appends these
-events first, so that offered stays the sum of outcomes and every gauge returns to 0.
+A control process that starts folds the journal and appends these events first, for the calls of the one before it that
+it can't carry on, so that offered stays the sum of outcomes and every gauge returns to 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from events import types as ev
 from events.fold import LiveState
 from events.live import CallState, LegState, LiveCall, LiveLeg
 from events.types import CallOutcome, ConnectedVia, EndedBy, Event, QueueExit
-from kernel.ids import LegId, QueueName
+from kernel.ids import CallId, LegId, QueueName
 
 REASON = "restart"
 
 
-def closing(state: LiveState, recorded: Mapping[str, float] | None = None) -> list[Event]:
-    """Terminal events for all calls of `state`, in the order in which calls arrived.
+def closing(
+    state: LiveState, going_on: Container[CallId] = (), recorded: Mapping[str, float] | None = None
+) -> list[Event]:
+    """Terminal events for the calls of `state` that do not go on, in the order in which they arrived.
 
     Durations run to `state.at`, the last that the dead process said. recorded: path -> seconds of the recordings
     as found (repaired) on disk; 0.0 for those not named. Agents are the ACD's affair, phones the registrar's."""
     found: list[Event] = []
     for call in state.calls.values():
-        found += _call(call, state.at)
+        if call.id not in going_on:
+            found += _call(call, state.at)
     seconds = recorded or {}
     stops = (
         ev.RecordingStopped(call=call, path=path, seconds=seconds.get(path, 0.0), lost_frames=0)
         for path, call in state.recording_now.items()
+        if call not in going_on
     )
     return [*stops, *found]
 

@@ -75,6 +75,8 @@ class Withdrawal(StrEnum):
     """By the agent who wanted to transfer it."""
     ANSWERED = "answered"
     """Where it rang first; this agent wanted to pick it up."""
+    RESTART = "restart"
+    """The control process that rang died."""
 
 
 class QueueExit(StrEnum):

@@ -5,11 +5,25 @@ import wave
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from engine.call import (
+    BridgeEnd,
+    Call,
+    Collected,
+    ConferenceEnd,
+    Dial,
+    Dialled,
+    DialOutcome,
+    Frame,
+    JoinEnd,
+    Leg,
+    Played,
+    Unkept,
+    Why,
+)
 from events.types import AttributeSet, EndedBy, Event, TransferKind
 from ivr.ports import QueueOutcome, QueueResult
 from ivr.prompts import PromptBook
-from kernel.ids import CallId
+from kernel.ids import CallId, LegId
 
 DEFAULT_CLIP_SECONDS = 4.0
 """Of a clip whose file is not there."""
@@ -103,6 +117,12 @@ class ScriptedCaller:
     def beside(self, other: Call) -> None: ...
 
     def give(self, to: Call) -> Leg | None:
+        return None
+
+    def frame(self, layer: str) -> Frame:
+        return Unkept()
+
+    def leg_of(self, leg: LegId) -> None:
         return None
 
     def set_attribute(self, name: str, value: str) -> None:

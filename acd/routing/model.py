@@ -135,6 +135,9 @@ class Idle:
 @dataclass(frozen=True, slots=True)
 class CallEnters:
     waiting: Waiting
+    agent: AgentName | None = None
+    """Whose phone rings for it already: they are reserved for each other, without an Offer. The agent must be taken.
+    Of a call that goes on after the death of a process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,8 @@ class Router:
         """What follows from this event, in the order to carry out. Raises KeyError for an unknown queue or agent."""
         out: list[Decision] = []
         match event:
-            case CallEnters(waiting):
-                self._enter(waiting, now, out)
+            case CallEnters(waiting, agent):
+                self._enter(waiting, agent, now, out)
             case CallLeaves(call) | Answered(call) | Missed(call):
                 if (place := self._places.get(call)) is not None:
                     self._call_event(event, place, now, out)
@@ -120,7 +120,7 @@ class Router:
 
     # --- calls ------------------------------------------------------------------------------------------------
 
-    def _enter(self, waiting: Waiting, now: float, out: list[Decision]) -> None:
+    def _enter(self, waiting: Waiting, agent: AgentName | None, now: float, out: list[Decision]) -> None:
         if waiting.call in self._places:
             raise ValueError(f"{waiting.call} is in a queue already")
         queue = self.queues[waiting.queue]
@@ -128,24 +128,32 @@ class Router:
         line = self._lines[queue.name]
         number = position(line, place.rank)
         out.append(Admit(waiting.call, number))
-        if len(line) >= queue.max_calls:
+        if agent is not None:
+            self._join(place, now)
+            self._pair(place, agent)
+        elif len(line) >= queue.max_calls:
             out.append(FlowOut(waiting.call, QueueExit.FULL, number))
         elif self._deserted(place, now):
             out.append(FlowOut(waiting.call, QueueExit.NO_AGENTS, number))
         elif now >= place.leave_at:
             out.append(FlowOut(waiting.call, QueueExit.TIMEOUT, number))
         else:
-            self._places[waiting.call] = place
-            for pool in (*place.pools, *place.later):
-                pool.calls += 1
-            add(line, place.rank)
-            self._arm(place.leave_at, waiting.call)
-            self._arm(place.overflow_at, waiting.call)
-            if queue.announce_first is not None:
-                place.announce_at = now + queue.announce_first
-                if queue.announce_first > 0:
-                    self._arm(place.announce_at, waiting.call)
+            self._join(place, now)
             self._seek(place, now, out)
+
+    def _join(self, place: Place, now: float) -> None:
+        """Into the line, and its timers."""
+        call, queue = place.waiting.call, place.queue
+        self._places[call] = place
+        for pool in (*place.pools, *place.later):
+            pool.calls += 1
+        add(self._lines[queue.name], place.rank)
+        self._arm(place.leave_at, call)
+        self._arm(place.overflow_at, call)
+        if queue.announce_first is not None:
+            place.announce_at = now + queue.announce_first
+            if queue.announce_first > 0:
+                self._arm(place.announce_at, call)
 
     def _place(self, waiting: Waiting, queue: Queue) -> Place:
         others = [self.queues[name] for name in queue.overflow_queues]
@@ -272,13 +280,16 @@ class Router:
         return place
 
     def _reserve(self, place: Place, name: AgentName, out: list[Decision]) -> None:
+        self._pair(place, name)
+        out.append(Offer(place.waiting.call, name, place.queue.ring_for))
+
+    def _pair(self, place: Place, name: AgentName) -> None:
         seat = self._index.seats[name]
         if seat.state is SeatState.FREE:
             self._index.unfree(name, seat)
         seat.state = SeatState.RESERVED
         seat.call = place.waiting.call
         place.agent = name
-        out.append(Offer(place.waiting.call, name, place.queue.ring_for))
 
     def _unreserve(self, place: Place) -> None:
         assert place.agent is not None

@@ -54,7 +54,7 @@ class Srtp(msgspec.Struct, frozen=True, kw_only=True):
         return f"Srtp({self.suite})"
 
 
-class Remote(msgspec.Struct, frozen=True, kw_only=True):
+class Remote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where and how to send; what to expect. From the negotiated SDP."""
 
     host: str
@@ -74,7 +74,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
     """None: plain RTP. A direction whose suite and key stay the same goes on where it was (roll-over, replay list)."""
 
 
-class PortStats(msgspec.Struct, frozen=True, kw_only=True):
+class PortStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     packets_received: int = 0
     packets_sent: int = 0
     packets_lost: int = 0

@@ -97,6 +97,11 @@ class Provisionals:
         self._final = False
 
     @property
+    def last(self) -> int:
+        """The highest number that was given to a response, or is about to be."""
+        return self._rseq
+
+    @property
     def describing(self) -> bool:
         """A description is on its way, without PRACK: no 2xx may be sent (§3)."""
         waiting = self._waiting if self._out is None else (self._out, *self._waiting)

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from engine.sip.flow import Flow
 from engine.sip.grammar import ParseError, printable
@@ -34,6 +35,39 @@ class Binding:
     """Printable."""
     path: tuple[str, ...] = ()
     """Route values for a request to this contact, in order."""
+
+
+class BindingState(msgspec.Struct, omit_defaults=True):
+    """A Binding as it is saved."""
+
+    aor: str
+    contact: str
+    flow: Flow
+    expires_at: float
+    call_id: str
+    cseq: int
+    q: float = 1.0
+    user_agent: str = ""
+    path: list[str] = []
+
+    @classmethod
+    def of(cls, it: Binding) -> "BindingState":
+        contact, path = str(it.contact), list(it.path)
+        return cls(it.aor, contact, it.flow, it.expires_at, it.call_id, it.cseq, it.q, it.user_agent, path)
+
+    def binding(self) -> Binding:
+        """Raises BadHeader."""
+        return Binding(
+            aor=self.aor,
+            contact=parse_uri(self.contact),
+            flow=self.flow,
+            expires_at=self.expires_at,
+            call_id=self.call_id,
+            cseq=self.cseq,
+            q=self.q,
+            user_agent=self.user_agent,
+            path=tuple(self.path),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +157,13 @@ class Registrar:
         """When `expire` should be called next; it may find nothing to do."""
         return self._expiries[0][0] if self._expiries else None
 
-    def snapshot(self, now: float) -> list[dict[str, Any]]:
-        """All bindings as JSON-ready dicts; expiry as seconds from now, since clocks differ between processes."""
-        return [_dump(binding, now) for known in self._bindings.values() for binding in known]
+    def state(self, aor: str) -> list[BindingState]:
+        """All bindings of an address, for `restore`."""
+        return [BindingState.of(binding) for binding in self._bindings.get(aor, ())]
 
-    def restore(self, snapshot: list[dict[str, Any]], now: float) -> None:
-        """Take over what `snapshot` gave, replacing everything. Other input: KeyError, ValueError or BadHeader."""
-        bindings = [_load(item, now) for item in snapshot]
-        self._bindings.clear()
-        self._expiries.clear()
-        for binding in bindings:
-            self._put(binding.aor, [*self._bindings.get(binding.aor, ()), binding])
+    def restore(self, aor: str, state: list[BindingState]) -> None:
+        """Take over what `state` gave. Raises BadHeader, changing nothing, when a contact is none."""
+        self._put(aor, [saved.binding() for saved in state])
 
     def _plan(self, request: Request, aor: str, flow: Flow, now: float) -> tuple[list[Binding], list[Change]]:
         """The AOR's bindings after this request, and what changed."""
@@ -243,33 +273,3 @@ def _check_order(old: Binding, call_id: str, cseq: int) -> None:
 def _q(text: str | None) -> float:
     """Malformed or absent: 1, as for a contact that is the only one."""
     return float(text) if text is not None and _Q_RE.fullmatch(text) else 1.0
-
-
-def _dump(binding: Binding, now: float) -> dict[str, Any]:
-    flow = binding.flow
-    return {
-        "aor": binding.aor,
-        "contact": str(binding.contact),
-        "flow": [flow.transport, list(flow.local), list(flow.remote), flow.connection],
-        "expires_in": binding.expires_at - now,
-        "call_id": binding.call_id,
-        "cseq": binding.cseq,
-        "q": binding.q,
-        "user_agent": binding.user_agent,
-        "path": list(binding.path),
-    }
-
-
-def _load(item: dict[str, Any], now: float) -> Binding:
-    transport, local, remote, connection = item["flow"]
-    return Binding(
-        aor=item["aor"],
-        contact=parse_uri(item["contact"]),
-        flow=Flow(transport, (local[0], local[1]), (remote[0], remote[1]), connection),
-        expires_at=now + item["expires_in"],
-        call_id=item["call_id"],
-        cseq=item["cseq"],
-        q=item["q"],
-        user_agent=item["user_agent"],
-        path=tuple(item["path"]),
-    )

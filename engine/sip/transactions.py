@@ -334,7 +334,7 @@ class TransactionLayer:
 
     def adopt_invite(self, key: ServerKey, invite: Request, flow: Flow, now: float, *, last: Response | None) -> None:
         """Go on with an INVITE that an earlier process received by `flow`. last: the response that it gave, None for
-        100 or nothing. A 2xx is not sent again by this (RFC 6026); a failure response is never given."""
+        100 or nothing. A 2xx is not sent again by this (RFC 6026)."""
         machine = InviteServer(now, flow.reliable, self._timers)
         server = self._servers[key] = ServerRecord(key, machine, reply_flow(invite.via, flow))
         server.request = invite
@@ -344,9 +344,10 @@ class TransactionLayer:
             return
         machine.feed(said("INVITE", last.status), now)
         if last.status < 200:
-            server.to, server.data = last.headers.get("To"), last.encode()
+            server.to = last.headers.get("To")
         else:
             server.request = None
+        server.data = b"" if 200 <= last.status < 300 else last.encode()
         self._settle(server)
 
     def flow_failed(self, flow: Flow, now: float) -> None:

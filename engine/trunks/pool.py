@@ -76,6 +76,13 @@ class TrunkPool:
         for work in self._working.values():
             work.flow_lost(flow)
 
+    def taken(self, trunk: str, now: float) -> Limits | None:
+        """Count a call that goes out by this trunk since before this process. Returns what to release at its end."""
+        limits = self._limits.get(trunk)
+        if limits is not None:
+            limits.take(now)
+        return limits
+
     def _targets(self) -> list[Target]:
         return [target for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
 

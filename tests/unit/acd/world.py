@@ -10,7 +10,21 @@ from typing import Any
 from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService, Announcer
 from acd.visit import QueueResult
-from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, DialOutcome, JoinEnd, Leg, Played, Why
+from engine.call import (
+    BridgeEnd,
+    Call,
+    Collected,
+    ConferenceEnd,
+    Dial,
+    Dialled,
+    DialOutcome,
+    Frame,
+    JoinEnd,
+    Leg,
+    Played,
+    Unkept,
+    Why,
+)
 from events.types import EndedBy, Event, TransferKind
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, LegId, QueueName
@@ -137,6 +151,12 @@ class FakeCall:
         leg = FakeLeg(f"{to.id}-given")
         self._phones[self.caller].legs.append(leg)
         return leg
+
+    def frame(self, layer: str) -> Frame:
+        return Unkept()
+
+    def leg_of(self, leg: LegId) -> None:
+        return None
 
     def set_attribute(self, name: str, value: str) -> None:
         self._attributes[name] = value

@@ -32,11 +32,23 @@ class Process:
         self.closed = True
 
 
+def of(clips: list[str], lost: list[object]) -> Medias:
+    return Medias(
+        {"m0": Path("/m0")},
+        clips,
+        emit=lambda event: None,
+        event=lambda plane, event: None,
+        lost=lost.append,
+        soon=asyncio.get_running_loop().call_soon,
+        saved={},
+    )
+
+
 def test_one_that_refuses_a_clip_is_named_once_left_alone_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     lost: list[object] = []
 
-    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Any:
+    async def connect(path: str, *, lost: Callable[[], None], **_: object) -> Any:
         if not made:
             made.append(Process(lost, "clip a.wav: stereo"))
             raise OSError("nobody listens")
@@ -44,9 +56,7 @@ def test_one_that_refuses_a_clip_is_named_once_left_alone_and_tried_again(monkey
         return made[-1]
 
     async def story() -> None:
-        found = Medias(
-            {"m0": Path("/m0")}, ["a.wav"], emit=lambda event: None, event=lambda plane, event: None, lost=lost.append
-        )
+        found = of(["a.wav"], lost)
         assert found.choose() is None
         await found.start()
         assert [process.closed for process in made] == [False, True, True, True, False]
@@ -64,14 +74,12 @@ def test_a_lost_one_is_told_of_and_replaced(monkeypatch: pytest.MonkeyPatch) -> 
     made: list[Any] = []
     lost: list[object] = []
 
-    async def connect(path: str, *, events: object, lost: Callable[[], None]) -> Any:
+    async def connect(path: str, *, lost: Callable[[], None], **_: object) -> Any:
         made.append(Process(lost, ""))
         return made[-1]
 
     async def story() -> None:
-        found = Medias(
-            {"m0": Path("/m0")}, [], emit=lambda event: None, event=lambda plane, event: None, lost=lost.append
-        )
+        found = of([], lost)
         await found.start()
         made[0].lost()
         assert lost == [made[0]]  # in the same turn: who waits for a port there is sent elsewhere

@@ -45,6 +45,7 @@ E = TypeVar("E", bound=Event)
 OURS = ("192.0.2.1", 5060)
 DELAY = 0.01
 """Of every message, one way, in seconds."""
+SETTINGS = UaSettings(line=LineSettings(domain="example.net"), music="hold.wav", ringback="ring.wav")
 SETTLED = 70.0
 """After 64*T1, the linger and the media's last words: nothing may be left."""
 
@@ -108,29 +109,33 @@ class World:
         """What a trace would see."""
         gate = Gate(policy, lambda flow: admission.trunk_of(flow) is not None, lambda flow: False, self.events.append)
         self.registrar = Registrar()
-        self.ua = UserAgent(
-            UaSettings(line=LineSettings(domain="example.net"), music="hold.wav", ringback="ring.wav"),
-            Parts(
-                clock=clock,
-                ids=ids,
-                chance=lambda: 0.5,
-                emit=self.events.append,
-                outbox=Outbox(lambda: None, loop.call_soon),
-                send=self._send,
-                note=lambda data, flow, *, sent: self.noted.append(data),
-                flow_to=self._flow_to,
-                large=LargeRequests(self.tcp.get, lambda host: self.mtu),
-                planes=self,
-                registration=Registration(self.registrar, authenticator, self.events.append, lambda aor, here: None),
-                admission=admission,
-                screening=Screening(gate, shedding, authenticator, admission.trunk_name),
-                dialplan=self,
-                trunks=self.pool,
-                repair=self._repair,
-            ),
+        self._parts = Parts(
+            clock=clock,
+            ids=ids,
+            chance=lambda: 0.5,
+            emit=self._emit,
+            outbox=Outbox(self._commit, loop.call_soon),
+            send=self._send,
+            note=lambda data, flow, *, sent: self.noted.append(data),
+            flow_to=self._flow_to,
+            large=LargeRequests(self.tcp.get, lambda host: self.mtu),
+            planes=self,
+            registration=Registration(self.registrar, authenticator, self._emit, lambda aor, here: None),
+            admission=admission,
+            screening=Screening(gate, shedding, authenticator, admission.trunk_name),
+            dialplan=self,
+            trunks=self.pool,
+            repair=self._repair,
         )
+        self.ua = UserAgent(SETTINGS, self._parts)
         self._faults: list[dict[str, Any]] = []
         loop.set_exception_handler(lambda loop, context: self._faults.append(context))
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def _commit(self) -> None:
+        """What was told in this turn of the loop is written."""
 
     # --- Planes, Dialplan ---
 
