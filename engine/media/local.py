@@ -216,9 +216,11 @@ class LocalPlane:
             case Told.RTP_TIMEOUT:
                 return RtpTimeout(port, x)
             case Told.RECORDING_DONE:
-                self._note(port, recording="")
                 token, number, refused = a
-                return RecordingDone(port, self._paths.pop(token), x, b, os.strerror(number) if number else "", refused)
+                path = self._paths.pop(token)
+                if (state := self._states.get(port)) is not None and state.recording == path:  # not the next one
+                    self._note(port, recording="")
+                return RecordingDone(port, path, x, b, os.strerror(number) if number else "", refused)
             case _:
                 self._part(port)
                 self._free.append(self._states.pop(number).rtp_port)

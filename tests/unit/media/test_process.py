@@ -228,6 +228,15 @@ def test_a_new_control_is_told_what_each_port_does(tmp_path: Path) -> None:
                 b: PortState(at_b, partner=a),
                 c: PortState(at_c, looping=True),
             }
+            again.stop_recording(a)
+            again.record(a, b, "next.wav")
+            await again.load([])
+            third = Control()
+            again = await third.join(path)
+            assert isinstance(await third.event(RecordingDone), RecordingDone)
+            await again.aclose()
+            again = await Control().join(path)
+            assert again.hello.ports[a].recording == "next.wav"
             again.unbridge(b)
             again.stop_recording(a)
             again.stop(c)
