@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from app.adoption import Orphan, adopt_all
+from app.notify import Notify
 from app.output import Output
 from app.plan import CannotStart, Listen, Plan, bind, bound, labels, listening, only_one, processes, welcome
 from app.supervisor import Place, Supervisor
@@ -40,11 +41,18 @@ def serve(plan: Plan, *, upgrade: bool) -> None:
         specs = processes(plan, [(name, *at) for name, at in zip(names, sip, strict=True)], ("http", http[1]))
         alive, _held_open = os.pipe()
         _begin(plan, output, orphans, upgrade=upgrade)
+        notify = Notify(os.environ)
+
+        def ready(first: bool) -> None:
+            output.say(welcome(plan) if first and not orphans else "Calls are answered again.")
+            notify.ready()
+
         place = Place(
             alive_fd=alive,
             output=output,
             monotonic=system_clock().monotonic,
-            on_ready=lambda first: output.say(welcome(plan) if first and not orphans else "Calls are answered again."),
+            on_ready=ready,
+            alive=notify.alive,
             desk=desk,
             listener=listener,
             run=str(plan.run),
@@ -56,6 +64,7 @@ def serve(plan: Plan, *, upgrade: bool) -> None:
             ),
         )
         Supervisor(specs, place, orphans, upgrade=upgrade).run()
+        notify.stopping()
         (plan.run / "listening.json").unlink(missing_ok=True)
         output.say("Stopped.")
 

@@ -68,6 +68,8 @@ class Place(NamedTuple):
     """Seconds for calls in progress when we are to stop."""
     preflight: Sequence[str] = ()
     """Command that proves what is on the disk."""
+    alive: Callable[[float], None] = lambda _: None
+    """Called with the time at each turn of the loop, twice a second at least."""
     execute: Callable[[], None] = lambda: None
     """Becomes the supervisor that is on the disk; returns only in tests."""
 
@@ -245,6 +247,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now = self._now()
+        self._place.alive(now)
         if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
             self._watchdog.tick(now)
             for process in self._fleet.processes:

@@ -12,15 +12,24 @@ class Clock:
     epoch: wall time (UTC, seconds since 1970) at the moment when `monotonic()` returned `origin`.
     """
 
-    __slots__ = ("_offset", "monotonic")
+    __slots__ = ("_machine", "_offset", "monotonic")
 
-    def __init__(self, monotonic: Callable[[], float], epoch: float) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float], epoch: float, machine: Callable[[], float] | None = None
+    ) -> None:
+        """machine: what the machine's own wall clock shows; as `wall` when not given."""
         self.monotonic = monotonic
         self._offset = epoch - monotonic()
+        self._machine = machine or self.wall
 
     def wall(self) -> float:
         """UTC seconds since 1970, advancing exactly as `monotonic` does."""
         return self._offset + self.monotonic()
+
+    def civil(self) -> float:
+        """UTC seconds since 1970 as the machine shows them now, jumps and all: for opening hours, which follow the
+        clock on the wall even when it was wrong at our start. Nothing may be timed by it."""
+        return self._machine()
 
     def day(self) -> str:
         """Today's date in UTC, `2026-11-21`."""
@@ -29,4 +38,4 @@ class Clock:
 
 def system_clock(monotonic: Callable[[], float] = time.monotonic) -> Clock:
     """The machine's clock, its wall time read once, now."""
-    return Clock(monotonic, time.time())
+    return Clock(monotonic, time.time(), time.time)

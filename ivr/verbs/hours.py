@@ -25,4 +25,4 @@ class Hours(Verb):
         return [Use("calendar", self.hours, ("hours",))]
 
     async def run(self, step: Step) -> Left:
-        return Left(step.ports.calendars[self.hours].opening(step.ports.clock.wall()).value)
+        return Left(step.ports.calendars[self.hours].opening(step.ports.clock.civil()).value)
