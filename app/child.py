@@ -58,6 +58,7 @@ class Life(NamedTuple):
     """What it listens on: label → descriptor."""
     grace: float = STOP_GRACE
     """Seconds from SIGTERM to the hard end of an orphan: longer for control, which drains."""
+    patience: float = ORPHAN_FOR
 
 
 def watch(life: Life) -> None:
@@ -79,7 +80,7 @@ def _orphaned(life: Life) -> None:
     since, told = time.monotonic(), math.inf
     while not _adopted(life):
         now = time.monotonic()
-        if told == math.inf and now - since >= ORPHAN_FOR and _alone(life):
+        if told == math.inf and now - since >= life.patience and _alone(life):
             told = now
             os.kill(os.getpid(), signal.SIGTERM)
         if now - told >= life.grace:

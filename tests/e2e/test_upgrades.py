@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from events.types import (
 )
 from tests.support.handset import Handset
 from tests.support.peers.remote import PATIENCE, ROOT
-from tests.support.site import POLL, Site, again, serving
+from tests.support.site import Site, again, serving
 
 FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
 ASK_EVERY = 0.05
@@ -139,14 +138,3 @@ def test_callers_do_not_notice_the_death_of_the_supervisor(tmp_path: Path) -> No
         ends = [record.event for record in site.events() if isinstance(record.event, CallEnded)]
         assert [end.reason for end in ends] == ["bye", "bye"]
         assert sum(isinstance(record.event, ControlStarted) for record in site.events()) == 1
-
-
-def test_orphans_without_a_call_end_by_themselves() -> None:
-    with serving(waiting, prepare=flows) as site:
-        site.wait(MediaReported)
-        pids = running(site).values()
-        site.kill()
-        until = time.monotonic() + 30
-        while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
-            time.sleep(POLL)
-        assert left == []

@@ -161,13 +161,16 @@ def test_what_is_left_after_the_time_for_draining_is_ended(tmp_path: Path) -> No
     assert lines[-2:] == ["1 call left: ended now.", "Stopping in order; once more to stop at once."]
 
 
-def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    """kill -9 of the supervisor: the pipe that only it held ends, and so do the children."""
+@pytest.mark.parametrize("orphan", [False, True])
+def test_children_end_when_the_supervisor_is_killed(tmp_path: Path, orphan: bool) -> None:
+    """kill -9 of the supervisor: the pipe that only it held ends, and so do the children; those that may be adopted
+    when nobody came in time, and there is no control that could need them."""
+    more = {"name": "web", "run": str(tmp_path), "patience": 0.2} if orphan else {}
     watch, held_by_child = socket.socketpair()
     code = (
         "import json, os, signal, subprocess, sys\n"
         "alive, held = os.pipe()\n"
-        "life = json.dumps({'alive': alive})\n"
+        f"life = json.dumps({{'alive': alive, **{more!r}}})\n"
         f"argv = [sys.executable, '-m', 'app.child', life, '{FAKE}', 'say', 'up', 'wait', '--beat-fd', '-1']\n"
         "child = subprocess.Popen(argv, pass_fds=[alive, int(sys.argv[1])], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
