@@ -22,7 +22,7 @@ from events.types import (
 )
 from tests.support.handset import Handset
 from tests.support.peers.remote import ROOT
-from tests.support.site import Edit, Site, serving
+from tests.support.site import Edit, Site, calm, serving
 
 FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
 
@@ -34,6 +34,7 @@ def flows(folder: Path) -> None:
 
 def draining(within: float) -> Edit:
     def edit(config: dict[str, Any]) -> None:
+        calm(config)
         config["callwright"]["drain"] = {"within": within}
         config["queues"]["queues"]["billing"]["wait_unstaffed"] = True
 

@@ -14,7 +14,6 @@ from events.types import (
     CallEnded,
     CallQueued,
     ControlStarted,
-    MediaReported,
     ProcessAdopted,
     ProcessExited,
     ProcessStarted,
@@ -22,7 +21,7 @@ from events.types import (
 )
 from tests.support.handset import Handset
 from tests.support.peers.remote import PATIENCE, ROOT
-from tests.support.site import Site, again, serving
+from tests.support.site import Site, again, calm, serving
 
 FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
 ASK_EVERY = 0.05
@@ -34,6 +33,7 @@ def flows(folder: Path) -> None:
 
 
 def waiting(config: dict[str, Any]) -> None:
+    calm(config)
     config["queues"]["queues"]["billing"]["wait_unstaffed"] = True
 
 
@@ -87,9 +87,10 @@ class Asking:
                 self.unanswered += 1
 
 
-def test_an_upgrade_replaces_every_process_and_loses_no_message(tmp_path: Path) -> None:
-    with serving(waiting, prepare=flows) as site:
-        site.wait(MediaReported)
+def test_an_upgrade_replaces_every_process_and_loses_no_message_and_no_call(tmp_path: Path) -> None:
+    with serving(waiting, prepare=flows) as site, Handset("udp", site.udp, "13800000001", "") as caller:
+        talk = caller.call("1001")
+        site.wait(CallQueued)
         before = running(site)
         asking = Asking(site)
         with asking.going_on():
@@ -97,15 +98,16 @@ def test_an_upgrade_replaces_every_process_and_loses_no_message(tmp_path: Path) 
             assert done.returncode == 0, done.stdout + "\n".join(site.output)
         assert (asking.unanswered, asking.asked > 10) == (0, True)
         assert site.wait(UpgradeEnded).ok
-        exited = site.wait(ProcessExited, process="media0")
-        assert exited.status == "exit 0"
+        assert running(site).keys() == {"control", "ledger", "web", "media0", "media1"}
+        assert talk.bye().status == 200
+        assert site.wait(CallEnded).reason == "bye"
+        assert site.wait(ProcessExited, process="media0").status == "exit 0"  # its last call has ended
         after = running(site)
         assert after.keys() == {"control", "ledger", "web", "media1"}
         assert not set(after.values()) & set(before.values())
         assert site.process.poll() is None
-        with Handset("udp", site.udp, "13800000001", "") as caller:
-            talk = caller.call("1001")
-            assert talk.bye().status == 200
+        with Handset("udp", site.udp, "13800000002", "") as other:
+            assert other.call("1001").bye().status == 200
 
 
 def test_an_upgrade_to_what_would_not_run_changes_nothing() -> None:
