@@ -20,9 +20,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
-
-import uvloop
 
 from engine.media import protocol
 from engine.media.core import native_core
@@ -176,7 +173,8 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
         self._service.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -295,7 +293,7 @@ def main() -> None:
     args = parser.parse_args()
     _raise_descriptor_limit(len(args.ports))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
-    uvloop.run(serve(args.socket, args.name, args.ports, args.recordings, args.beat_fd))
+    asyncio.run(serve(args.socket, args.name, args.ports, args.recordings, args.beat_fd))
     args.socket.unlink(missing_ok=True)
 
 
