@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from app.logs import configure_logs
@@ -28,6 +29,8 @@ STOP_WITHIN = 5.0
 WANTED_DESCRIPTORS = 65_536
 MIN_CONNECTIONS = 128
 """Where the system grants us hardly any descriptors."""
+MORE = "raise the hard limit: LimitNOFILE of the service, or `ulimit -Hn` where the hotline is started"
+log = structlog.get_logger()
 
 
 async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> None:
@@ -92,6 +95,9 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     configure_logs()
     descriptors = raise_descriptor_limit()
+    connections = max(MIN_CONNECTIONS, min(CONNECTIONS_LIMIT, descriptors - SPARE_DESCRIPTORS))
+    if connections < CONNECTIONS_LIMIT:
+        log.warning("few descriptors", hard_limit=descriptors, phones_on_tcp_tls_websocket=connections, hint=MORE)
     inputs = Inputs(
         journal=given.journal,
         control_socket=given.control_socket,
@@ -99,7 +105,7 @@ def main(arguments: list[str]) -> None:
         sip=given.sip,
         version=version("callwright"),
         retiring=given.retiring,
-        connections=max(MIN_CONNECTIONS, min(CONNECTIONS_LIMIT, descriptors - SPARE_DESCRIPTORS)),
+        connections=connections,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(given.site, inputs, given.report_fd, given.beat_fd))

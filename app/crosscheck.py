@@ -280,7 +280,7 @@ def _queues(queues: Draft[sections.Queues], known: Known) -> list[Problem]:
 
 def warnings(drafts: Drafts) -> list[Problem]:
     """What is probably not meant, but may be for now."""
-    return [*_readable_keys(drafts), *_unserved(drafts), *_lonely(drafts.agents)]
+    return [*_portless(drafts.main), *_readable_keys(drafts), *_unserved(drafts), *_lonely(drafts.agents)]
 
 
 def _lonely(agents: Draft[sections.Agents]) -> list[Problem]:
@@ -302,6 +302,20 @@ def _lonely(agents: Draft[sections.Agents]) -> list[Problem]:
         for group in mine
         if sizes[group] == 1
     ]
+
+
+def _portless(main: Draft[sections.Callwright]) -> list[Problem]:
+    """More calls than the RTP ports can carry, when somebody has asked for so many: each leg takes two of them (RTP and
+    RTCP), and a call that talks has two legs."""
+    if main.model is None or "max_calls" not in main.model.sip.model_fields_set or not main.sound("media"):
+        return []
+    media = main.model.media
+    carried = (media.last_port - media.first_port + 1) // 4
+    if main.model.sip.max_calls <= carried:
+        return []
+    message = f"warning: ports {media.first_port}-{media.last_port} carry {carried} calls with an agent, not so many"
+    hint = "widen media.first_port … media.last_port; calls beyond that get 503"
+    return [main.source.problem(("sip", "max_calls"), message, hint)]
 
 
 def _readable_keys(drafts: Drafts) -> list[Problem]:

@@ -283,6 +283,19 @@ def test_a_pick_up_group_of_one_is_a_warning(site: Path) -> None:
     assert [found.split(":", 1)[0] for found in problems(site)] == ["config/agents.yaml"]
 
 
+def test_more_calls_than_ports_is_a_warning(site: Path) -> None:
+    """Four ports a call: both legs' RTP and RTCP. Who has named no number of calls is not bothered."""
+    main = site / "config/callwright.yaml"
+    assert load(site).warnings == ()
+    change(main, "sip:\n", "sip:\n  max_calls: 2501\n")
+    (warning,) = load(site).warnings
+    assert str(warning).startswith(
+        "config/callwright.yaml:6:14: warning: ports 20000-29999 carry 2500 calls with an agent, not so many\n"
+    )
+    change(main, "max_calls: 2501", "max_calls: 2500")
+    assert load(site).warnings == ()
+
+
 def test_srtp_keys_that_anybody_can_read_are_warned_of(site: Path) -> None:
     """RFC 4568 §7: the keys are as secret as the SIP that carries them."""
     change(site / "config/callwright.yaml", "  rtp_timeout: 30", "  srtp: optional\n  rtp_timeout: 30")
