@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import SecretStr
 
-from acd.consults import Consults
-from acd.destinations import ToAgent, ToQueue
 from acd.feature_codes import FeatureCodes
 from acd.service import AcdService
 from app import protection, staffing, trunking
 from app.agent_commands import agent_commands
 from app.control_socket import ControlServer, Refused
+from app.dialplan import FEATURE_PREFIX, SiteDialplan
 from app.draining import Draining
 from app.housekeeping import DAY, Housekeeping, Keep
+from app.identities import domains, secrets
 from app.medias import Medias
 from app.memory import resident_bytes
 from app.past import Past, boot_id
@@ -29,7 +28,7 @@ from app.sip_messages import SipMessages
 from app.status import site_names, snapshot
 from app.tls import tls_settings
 from app.transports import Limits as TransportLimits
-from app.transports import SipSocket, Transports, advertised, split_host
+from app.transports import SipSocket, Transports, advertised
 from app.writing import Writing
 from engine.admission import Admission
 from engine.authentication import Authenticator
@@ -44,8 +43,7 @@ from engine.overload import Load
 from engine.registration import Registration
 from engine.restoring import Restored
 from engine.screening import Screening
-from engine.session import App, LiveCall
-from engine.sip.digest import ALGORITHMS, Nonces, ha1
+from engine.sip.digest import Nonces
 from engine.sip.registrar import Registrar
 from engine.transport.pool import CONNECTIONS_LIMIT, Times
 from engine.transport.tls import TlsContexts
@@ -56,7 +54,6 @@ from events.closing import closing
 from events.journal import Journal, JournalFull
 from events.retention import Policy
 from events.types import (
-    CallOutcome,
     ControlReported,
     ControlStarted,
     ControlStopped,
@@ -71,7 +68,7 @@ from kernel.ids import CallId, Ids
 
 log = structlog.get_logger()
 
-FEATURE_PREFIX = "*"
+
 REPORT_EVERY = 5.0
 """Seconds between two reports of SIP counts and of our own health."""
 IDLE_WITHIN = 7200.0
@@ -270,17 +267,15 @@ class Control:
 
     def _user_agent(self, clock: Clock, ids: Ids, chance: Callable[[], float]) -> UserAgent:
         site, main = self._site, self._site.main
-        authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, _secrets(site), self.emit, ids.token)
+        authenticator = Authenticator(Nonces(os.urandom(32)), main.domain, secrets(site), self.emit, ids.token)
         registrar = Registrar(min_expires=main.sip.registration_min, max_expires=main.sip.registration_max)
         self._registration = Registration(registrar, authenticator, self.emit, self._phone_changed)
         trunks = trunking.trunks(site)
         limits = {trunk.name: Limits(trunk.max_calls, trunk.calls_per_second) for trunk in trunks}
         self._trunks = TrunkPool(trunks, limits, self._acd.trunk_changed)
-        admission = Admission(
-            trunks, authenticator, _domains(site), FEATURE_PREFIX, limits, self._transports.peer_names
-        )
+        admission = Admission(trunks, authenticator, domains(site), FEATURE_PREFIX, limits, self._transports.peer_names)
         self._gate = protection.gate(
-            main.sip.defence, _domains(site), ALLOW.split(", "), admission.trunk_name, self.emit
+            main.sip.defence, domains(site), ALLOW.split(", "), admission.trunk_name, self.emit
         )
         interpreter = self._interpreter = Interpreter(
             site.flows,
@@ -327,7 +322,7 @@ class Control:
                 registration=self._registration,
                 admission=admission,
                 screening=Screening(self._gate, self._overload, authenticator, admission.trunk_name),
-                dialplan=_Dialplan(main.numbers, interpreter, codes, self._acd),
+                dialplan=SiteDialplan(main.numbers, interpreter, codes, self._acd),
                 trunks=self._trunks,
                 repair=self._repair,
             ),
@@ -429,42 +424,6 @@ class Control:
         self._timers.append(loop.call_later(delay, do))
 
 
-class _Dialplan:
-    """Numbers to flows for everybody; feature codes, agents and queues for our own phones."""
-
-    def __init__(
-        self, numbers: Mapping[str, str], interpreter: Interpreter, codes: FeatureCodes, acd: AcdService
-    ) -> None:
-        self._numbers = numbers
-        self._interpreter = interpreter
-        self._codes = codes
-        self._destinations = acd.destinations
-        self._consults = Consults(acd)
-
-    def route(self, dialled: str, phone: str) -> App | None:
-        flow = self._numbers.get(dialled)
-        if flow is not None:
-            return partial(self._interpreter.run, flow)
-        if phone and dialled.startswith(FEATURE_PREFIX):
-            return self._code
-        to = self._destinations.find(dialled) if phone else None
-        return partial(self._consult, to=to) if isinstance(to, ToAgent | ToQueue) else None
-
-    def takes(self, number: str) -> bool:
-        return self._destinations.find(number) is not None
-
-    def internal(self, dialled: str) -> bool:
-        return dialled not in self._numbers
-
-    async def _consult(self, call: LiveCall, *, to: ToAgent | ToQueue) -> None:
-        call.count_as(CallOutcome.CONSULT)
-        await self._consults.run(call, to)
-
-    async def _code(self, call: LiveCall) -> None:
-        call.count_as(CallOutcome.FEATURE_CODE)
-        await self._codes.run(call)
-
-
 def _keep(site: Site, journal: Path) -> Keep:
     main = site.main
     return Keep(
@@ -474,34 +433,6 @@ def _keep(site: Site, journal: Path) -> Keep:
         recordings_days=main.recordings.keep_days,
         low_bytes=main.disk.low_mb << 20,
     )
-
-
-def _secrets(site: Site) -> dict[str, dict[str, str]]:
-    """User → algorithm → HA1."""
-    secrets: dict[str, dict[str, str]] = {}
-    for agent in site.agents.values():
-        if agent.user is None:
-            continue  # only a telephone
-        if agent.password is not None:
-            secrets[agent.user] = _all_ha1(site, agent.user, agent.password)
-        elif agent.ha1 is not None:
-            given = {"MD5": agent.ha1.md5, "SHA-256": agent.ha1.sha256}
-            secrets[agent.user] = {name: value for name, value in given.items() if value}
-    for trunk in site.trunks.values():
-        if trunk.inbound is not None:
-            secrets[trunk.inbound.user] = _all_ha1(site, trunk.inbound.user, trunk.inbound.password)
-    return secrets
-
-
-def _all_ha1(site: Site, user: str, password: SecretStr) -> dict[str, str]:
-    return {name: ha1(user, site.main.domain, password.get_secret_value(), name) for name in ALGORITHMS}
-
-
-def _domains(site: Site) -> frozenset[str]:
-    """Hosts that mean us in a From header: a call that names one of our phones there must prove it."""
-    shown = [split_host(listen.advertise)[0] for listen in site.main.sip.listen]
-    listened = {host.lower() for host in (*shown, *(listen.host for listen in site.main.sip.listen))}
-    return frozenset({site.main.domain.lower(), site.main.sip.advertise.lower(), *listened} - {""})
 
 
 def _code_clips(site: Site, prompt: str) -> Sequence[str]:
