@@ -26,6 +26,8 @@ class Recordings:
         self._count = 0
         self._open: dict[str, Plane] = {}
         self._repairs: dict[str, asyncio.Task[None]] = {}
+        self._restored: frozenset[str] = frozenset()
+        """Begun by an earlier control process, whose command may have been lost with it."""
 
     def __bool__(self) -> bool:
         """The plane has not yet told the end of one."""
@@ -39,10 +41,12 @@ class Recordings:
         """They go on at `plane`, which will tell of their end."""
         self._count = state.count
         self._open = dict.fromkeys(state.open, plane)
+        self._restored = frozenset(state.open)
 
     def check(self, left: SipLeg, right: SipLeg, there: PortState) -> None:
-        """Begin the one again of which the plane has not heard."""
-        for path, plane in self._open.items():
+        """Begin the one again of which the plane has not heard. `there` is from before any command of ours."""
+        for path in self._restored & self._open.keys():
+            plane = self._open[path]
             if plane is left.plane and there.recording != path and left.has_media and right.has_media:
                 plane.record(left.port, right.port, path)
 

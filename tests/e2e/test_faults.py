@@ -10,7 +10,7 @@ import pytest
 from bench.faults.faults import FAULTS
 from bench.faults.run import CALLS, strike
 
-CHOSEN = ("readers", "media", "drain")
+CHOSEN = ("control", "media", "drain")
 
 
 @pytest.mark.parametrize("name", CHOSEN)
