@@ -6,7 +6,6 @@ from the loop.
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,14 +113,19 @@ class Housekeeping:
         keep = self._keep
         if keep.policy.seconds or keep.policy.size:
             try:
-                self._told(await asyncio.to_thread(trim, keep.journal, keep.policy, NEEDED, time.time()))
+                self._told(await asyncio.to_thread(trim, keep.journal, keep.policy, NEEDED, self._now()))
             except OSError as error:
                 log.warning("old events cannot be removed", error=str(error))
         if keep.recordings_days:
-            before = time.time() - keep.recordings_days * DAY
+            before = self._now() - keep.recordings_days * DAY
             count, size = await asyncio.to_thread(remove_recordings, keep.recordings, before)
             if count:
                 self._emit(RecordingsRemoved(count=count, removed_bytes=size, keep_days=keep.recordings_days))
+
+    def _now(self) -> float:
+        """The earlier of our clock and the machine's: neither a jump of the clock while we run nor one that was ahead
+        when we started and is right by now makes anything old."""
+        return min(self._clock.wall(), self._clock.civil())
 
     def _told(self, trimmed: Trimmed) -> None:
         if trimmed.segments:

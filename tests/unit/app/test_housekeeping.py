@@ -95,6 +95,26 @@ def test_old_recordings_go_with_their_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "2026-03-01").exists()
 
 
+@pytest.mark.parametrize("machine", [11_000.0, 300_000_000.0, -5.0])
+def test_a_jump_of_the_clock_makes_nothing_old(tmp_path: Path, machine: float) -> None:
+    """Ten years ahead while we run, or behind: what is a minute old stays."""
+    path = tmp_path / "2026-01-01" / "a.wav"
+    path.parent.mkdir()
+    path.write_bytes(b"12345")
+    os.utime(path, (10_000.0, 10_000.0))
+    keep = Keep(journal=tmp_path, recordings=tmp_path, policy=Policy(), recordings_days=1.0, low_bytes=0)
+    clock = Clock(lambda: 0.0, 10_060.0, lambda: machine)
+
+    async def story() -> None:
+        tidying = asyncio.create_task(Housekeeping(keep, clock, LiveState(), print, print).run())
+        done, _ = await asyncio.wait([tidying], timeout=0.3)
+        assert not done
+        tidying.cancel()
+
+    asyncio.run(story())
+    assert path.exists()
+
+
 def test_what_went_of_the_journal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the real loop: the disk is asked in a thread."""
     house = House(tmp_path)
