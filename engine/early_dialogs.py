@@ -6,6 +6,7 @@ The first description of a dialog in a reliable response is the answer to our of
 """
 
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import structlog
 
@@ -43,9 +44,15 @@ class Fork:
 
 class EarlyDialogs:
     def __init__(self, leg: "SipLeg") -> None:
-        self._leg = leg
+        self._its = ref(leg)  # the leg holds this
         self._forks: dict[str, Fork] = {}  # by the peer's tag
         self._heard: Fork | None = None  # whose description the stream is set to
+
+    @property
+    def _leg(self) -> "SipLeg":
+        leg = self._its()
+        assert leg is not None
+        return leg
 
     def heard(self, invite: Request, response: Response) -> tuple[bool, bool]:
         """A provisional response. Returns whether it is to be heeded, a repeated or overtaking one is not; and whether

@@ -59,6 +59,7 @@ class Frame:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._frames.leave(self)
+        self._place = None  # it holds the layer, which holds this
 
 
 class Frames:

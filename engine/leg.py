@@ -79,6 +79,10 @@ class LegListener:
         return 603
 
 
+DEAF = LegListener()
+"""Of a leg without a call."""
+
+
 class SipLeg(ResponseHandler):
     """peer: who sits at the far end, as `ended_by` will name it. profile: what its trunk is known to take."""
 
@@ -104,7 +108,7 @@ class SipLeg(ResponseHandler):
         """User of the registered phone of ours that it leads to; "" for a trunk. Whoever makes the leg says so."""
         self.credentials: Credentials | None = None
         """By which a challenge of the trunk is answered; whoever makes the leg gives them."""
-        self.listener: LegListener = LegListener()
+        self.listener: LegListener = DEAF
         self.dialog: Dialog | None = None
         self.usage = InviteUsage(caller=peer is EndedBy.AGENT)
         self.session = Session(self)

@@ -3,6 +3,7 @@ and the end of a call whose peer no longer refreshes."""
 
 import asyncio
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import structlog
 
@@ -34,11 +35,17 @@ class Session:
     """The session timer of one leg."""
 
     def __init__(self, leg: "SipLeg") -> None:
-        self._leg = leg
+        self._its = ref(leg)  # the leg holds this
         self._terms: Terms | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._updates = False
         """The peer takes UPDATE."""
+
+    @property
+    def _leg(self) -> "SipLeg":
+        leg = self._its()
+        assert leg is not None
+        return leg
 
     def learn(self, message: Request | Response) -> None:
         """What the peer allows."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
@@ -13,7 +14,7 @@ from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference
 from engine.frames import Frame, Frames
 from engine.keypad import Keypad
-from engine.leg import LegListener, SipLeg
+from engine.leg import DEAF, LegListener, SipLeg
 from engine.media.plane import Plane, PlaneError, PlayDone, PortId, RecordingDone
 from engine.media.protocol import PortState
 from engine.outbound_leg import OutboundLeg
@@ -86,7 +87,7 @@ class LiveCall(LegListener):
         self._ended_at = 0.0
         self._given = False
         """Our leg is another call's now."""
-        self._frames = Frames(self.touched)
+        self._frames = Frames(partial(ua.touched_call, call_id))
         self._bridged_before: BridgeState | None = None
         """The talk that a process before this one left, until the application bridges it again."""
         self._unclaimed: set[SipLeg] = set()
@@ -416,10 +417,6 @@ class LiveCall(LegListener):
 
     # --- another process ----------------------------------------------------------------------------------------
 
-    def touched(self) -> None:
-        """It is to be saved at the end of this turn of the loop."""
-        self._ua.touched(self)
-
     def state(self) -> CallState:
         """For `restore`."""
         end = self._last_bridge
@@ -650,6 +647,8 @@ class LiveCall(LegListener):
             )
         )
         self._ua.call_gone(self)
+        for leg in (self._leg, *self._phones):  # lest they keep each other for the collector
+            leg.listener = DEAF
 
     def _judge(self, by: EndedBy) -> CallOutcome:
         if self._bridged and self._outcome is not CallOutcome.CONSULT:

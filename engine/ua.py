@@ -156,7 +156,7 @@ class UserAgent:
             self._take, asyncio.get_running_loop().call_soon, parts.clock.monotonic, parts.screening.gate.dropped
         )
         self.calls: dict[CallId, LiveCall] = {}
-        self._touched: dict[CallId, LiveCall] = {}
+        self._touched: set[CallId] = set()
         self._kept: dict[CallId, set[SipLeg]] = {}
         """Legs that are saved, by the call that they belong or belonged to."""
         self._invites: dict[ServerKey, CallerLeg] = {}
@@ -301,32 +301,32 @@ class UserAgent:
 
     def call_gone(self, call: LiveCall) -> None:
         self.calls.pop(call.id, None)
-        self._touched[call.id] = call
+        self._touched.add(call.id)
         if not self.calls:
             self.quiet.set()
         self._admission.released(call.trunk)
 
     # --- another process ----------------------------------------------------------------------------------------
 
-    def touched(self, call: LiveCall) -> None:
+    def touched_call(self, call: CallId) -> None:
         """It is to be saved at the end of this turn of the loop."""
-        self._touched[call.id] = call
+        self._touched.add(call)
 
     def happened(self, event: Event) -> None:
         """Whatever is told of a call changes it."""
-        call = self.calls.get(getattr(event, "call", None))  # type: ignore[arg-type]
-        if call is not None:
-            self._touched[call.id] = call
+        call = getattr(event, "call", None)
+        if call in self.calls:
+            self._touched.add(call)
 
     def save(self, put: Callable[[str, bytes], None]) -> None:
         """Keep what has changed since this was last called, for `restoring.restore`: put(key, state)."""
         if self._touched:
-            calls, self._touched = self._touched, {}
-            for call in calls.values():
-                alive = call.id in self.calls
-                put(f"call/{call.id}", encode(call.state()) if alive else b"")
-                if not alive:
-                    self.line.touched.update(self._kept.pop(call.id, ()))
+            touched, self._touched = self._touched, set()
+            for call_id in touched:
+                call = self.calls.get(call_id)
+                put(f"call/{call_id}", encode(call.state()) if call is not None else b"")
+                if call is None:
+                    self.line.touched.update(self._kept.pop(call_id, ()))
         if self.line.touched:
             legs, self.line.touched = self.line.touched, set()
             for leg in legs:
@@ -345,7 +345,7 @@ class UserAgent:
         """A call of a process before this one goes on."""
         self.calls[call.id] = call
         self.quiet.clear()
-        self.touched(call)
+        self.touched_call(call.id)
         self._admission.taken(call.trunk, self.clock.monotonic())
         if leg.pending is not None:
             self._invites[leg.pending] = leg
