@@ -374,17 +374,17 @@ class AcdService:
             dialled = Dialled(DialOutcome.FAILED, None, 0, self._now() - ringing.since)
         if visit.ringing is ringing:
             visit.ringing = None
-            self._dialled(visit, ringing, dialled)
+            self._dialled(visit, ringing, dialled, self._now() - ringing.since)
         elif dialled.leg is not None:
             dialled.leg.hangup("withdrawn")
 
-    def _dialled(self, visit: Visit, ringing: Ringing, dialled: Dialled) -> None:
+    def _dialled(self, visit: Visit, ringing: Ringing, dialled: Dialled, rang: float) -> None:
         if dialled.leg is None:
             result = OfferResult(dialled.outcome.value)
-            self._emit(facts.missed(visit, ringing, result, dialled.rang))
+            self._emit(facts.missed(visit, ringing, result, rang))
             self._tell(Missed(visit.call.id), *self.roster.miss(ringing.agent, result))
             return
-        self._connected(visit, ringing.agent, ringing.offer, dialled.leg, dialled.rang)
+        self._connected(visit, ringing.agent, ringing.offer, dialled.leg, rang)
 
     def _picked_up(self, visit: Visit, by: Ring, leg: Leg, rang: float) -> None:
         """Answered by an agent who was not offered it."""

@@ -16,6 +16,7 @@ from engine.sip.dialog import uas_dialog
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.message import Request, Response, reply
+from engine.sip.parse import parse
 from engine.sip.provisional import Again, Provisionals, Refresh, Wish, rack_of, wish_of
 from engine.sip.transactions import ServerKey
 from events.types import EndedBy, LegEarlyMedia
@@ -299,6 +300,7 @@ class CallerLeg(SipLeg):
             pending=self._pending is not None,
             said=self._said,
             rseq=self._provisionals.last,
+            reliable=[message_without_keys(data) for data in self._provisionals.open()],
             early=self._early,
             acked=self._acked.done(),
         )
@@ -314,21 +316,24 @@ class CallerLeg(SipLeg):
             self._pending = None
         super().restore(state)
         self._said, self._early = saved.said, saved.early
-        self._provisionals = Provisionals(saved.rseq + 1)
         if saved.acked or state.ended is not None:
             self._acked.set_result(None)
         if self._invite is None:
             return
-        said = saved.said if self._pending is not None else self.sip_status
+        now, said = self.line.clock.monotonic(), saved.said if self._pending is not None else self.sip_status
         last = reply(self._invite, said, to_tag=self._tag) if said else None
-        self.line.layer.adopt_invite(self._key, self._invite, self._flow, self.line.clock.monotonic(), last=last)
+        if self._pending is not None and state.usage.provisional is not None:
+            last = _response(state.usage.provisional[1])
+        self.line.layer.adopt_invite(self._key, self._invite, self._flow, now, last=last)
         if self._pending is None:
             if self.answered and self.dialog is not None:
                 self.line.unacknowledged[self._unacknowledged] = self
         elif saved.encrypted:
             self.reject(503, "restart")
-        elif saved.said and self._wish is not Wish.NONE and not self._early:
-            self._say(self._pending, saved.said)
+        else:
+            responses = [_response(data) for data in saved.reliable]
+            self._send_reliably(self._provisionals.restore(saved.rseq, responses, now))
+            self._arm()
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -349,3 +354,9 @@ class CallerLeg(SipLeg):
                 case _:
                     self.reject(504, "prack_missing")
         super()._tick()
+
+
+def _response(data: bytes) -> Response:
+    message = parse(data)
+    assert isinstance(message, Response)
+    return message

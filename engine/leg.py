@@ -279,13 +279,20 @@ class SipLeg(ResponseHandler):
         request.headers.add("User-Agent", SERVER)
         for name, value in more:
             request.headers.add(name, value)
-        if self.credentials is not None and method != "INVITE":
-            handler = Proof(self, dialog, request, handler)
+        if method != "INVITE":
+            handler = self._proving(dialog, request, handler)
         key = self.line.send_request(request, flow, handler)
-        if method in ("BYE", "INVITE"):
+        self.under_way(key, flow)
+        return key, request
+
+    def under_way(self, key: ClientKey, flow: Flow) -> None:
+        """A request in the dialog is out: a successor of this process sees it through, if it matters."""
+        if key[1] in ("BYE", "INVITE"):
             self._requests.append((key, flow))
         self.touch()
-        return key, request
+
+    def _proving(self, dialog: Dialog, request: Request, handler: ResponseHandler) -> ResponseHandler:
+        return handler if self.credentials is None else Proof(self, dialog, request, handler)
 
     # --- requests of the peer in this dialog --------------------------------------------------------------------
 
@@ -355,7 +362,9 @@ class SipLeg(ResponseHandler):
     def reinvite_again(self, request: Request, handler: ResponseHandler) -> ClientKey:
         """A re-INVITE that was challenged, with its credentials."""
         assert self.dialog is not None
-        key = self.line.send_request(request, self.line.flow_of(self.dialog, self._flow), handler)
+        flow = self.line.flow_of(self.dialog, self._flow)
+        key = self.line.send_request(request, flow, handler)
+        self.under_way(key, flow)
         self.usage.sent(key, request)
         return key
 
@@ -455,6 +464,11 @@ class SipLeg(ResponseHandler):
             return
         self.held_before(held)
 
+    def rekey(self) -> None:
+        """The peer has answered keys of a process before this one: it gets new ones, at once."""
+        if self.stream.unkeyed and self.usage.may_invite and self.moving is None and not self.ended.done():
+            Reinvite(self).send(self.stream.offer())
+
     def held_before(self, held: bool) -> None:
         """Tell of a change that a re-INVITE brought."""
         if self.held != held:
@@ -510,6 +524,8 @@ class SipLeg(ResponseHandler):
         usage = self.usage.state()
         for entry in usage.unacknowledged:
             entry.response = message_without_keys(entry.response)
+        if usage.provisional is not None:
+            usage.provisional = usage.provisional[0], message_without_keys(usage.provisional[1])
         return LegState(
             id=self._id,
             call=self.call,
@@ -554,11 +570,14 @@ class SipLeg(ResponseHandler):
     def _see_through(self, data: bytes, flow: Flow) -> None:
         request = parse(data)
         assert isinstance(request, Request)
-        handler = Reinvite(self) if request.method == "INVITE" else Farewell(self)
         key = self.line.layer.adopt_request(request, flow, self.line.clock.monotonic())
-        self.line.clients[key] = handler
-        if isinstance(handler, Reinvite):
-            handler.adopt(key, request)
+        if request.method == "INVITE":
+            again = Reinvite(self)
+            again.adopt(key, request)
+            self.line.clients[key] = again
+        else:
+            assert self.dialog is not None
+            self.line.clients[key] = self._proving(self.dialog, request, Farewell(self))
         self._requests.append((key, flow))
 
     # --- media ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from engine.call import Dial
 from engine.destination import Destination
 from engine.early_dialogs import EarlyDialogs
 from engine.leg import SipLeg
@@ -50,6 +51,8 @@ class OutboundLeg(SipLeg):
         )
         self._destination = destination
         self.credentials = destination.credentials
+        self.number = ""
+        """That a trunk was ordered to ring, as the order has it. Whoever makes the leg says so."""
         self.known = False
         loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[int] = loop.create_future()
@@ -76,9 +79,10 @@ class OutboundLeg(SipLeg):
         """The INVITE is out."""
         return self._sent_at > 0
 
-    def rings_for(self, aor: str) -> bool:
-        """It is being called, or has answered just now, at this address of ours."""
-        return bool(aor) and self.phone == aor and self.invited and not self.ended.done()
+    def rings_for(self, order: Dial) -> bool:
+        """It is being called, or has answered just now, as the order has it."""
+        meant = self.number == order.number if self.number else self.phone == order.aor
+        return meant and bool(self.number or self.phone) and self.invited and not self.ended.done()
 
     @property
     def talking(self) -> bool:
@@ -153,6 +157,7 @@ class OutboundLeg(SipLeg):
             routes=to.routes,
             headers=to.headers,
             trunk=to.trunk,
+            number=self.number,
             sips=to.sips,
             invite=message_without_keys(pending),
             sent_at=self._sent_at,
@@ -318,6 +323,7 @@ class OutboundLeg(SipLeg):
         self.line.emit(LegAnswered(call=self.call, leg=self._id, codec=self.codec, rang=rang))
         if not self.outcome.done():
             self.outcome.set_result(200)
+        self.rekey()
 
     def _acknowledge(self, key: ClientKey, response: Response) -> bool:
         """Make the dialog and ACK the 2xx. False when it lacks a Contact or Record-Route that can be used."""

@@ -28,13 +28,13 @@ class Placing:
         """See Call.dial."""
         hearing = Hearing(_hearer(call, order), self._ringback)
         try:
-            return await self._dial(call, order, partial(self._leg, call, hearing))
+            return await self._dial(call, order, partial(self._leg, call, order, hearing))
         finally:
             hearing.stop()
 
     async def _dial(self, call: LiveCall, order: Dial, make_leg: MakeLeg) -> Dialled:
         codec, now = call.leg.codec, self._line.clock.monotonic
-        if ringing := call.ringing_again(order.aor):
+        if ringing := call.ringing_again(order):
             return await ring(ringing, codec, order, now)
         bindings = best(self._registration.contacts(order.aor, now())) if order.aor else ()
         if bindings:
@@ -45,9 +45,10 @@ class Placing:
             return await self._trunks.dial(call.id, order, call.caller, codec, make_leg)
         return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
 
-    def _leg(self, call: LiveCall, hearing: Hearing, to: Destination) -> OutboundLeg:
+    def _leg(self, call: LiveCall, order: Dial, hearing: Hearing, to: Destination) -> OutboundLeg:
         leg = call.add_phone(lambda leg_id: OutboundLeg(self._line, call.leg.plane, call.id, leg_id, to))
         leg.phone = to.phone
+        leg.number = order.number if to.trunk else ""
         leg.progressed = hearing.progressed
         return leg
 

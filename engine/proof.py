@@ -66,7 +66,9 @@ class Proof(ResponseHandler):
             self._handler.response(key, response)
             return
         self._request = proved
-        self._leg.line.send_request(proved, self._leg.line.flow_of(self._dialog, self._leg.flow), self)
+        leg = self._leg
+        flow = leg.line.flow_of(self._dialog, leg.flow)
+        leg.under_way(leg.line.send_request(proved, flow, self), flow)
 
     def failed(self, key: ClientKey, why: str) -> None:
         self._handler.failed(key, why)

@@ -227,3 +227,4 @@ class Reinvite(ResponseHandler):
         self.answered(response)
         leg.held_before(held)
         leg.session.agreed(response)
+        leg.rekey()

@@ -72,6 +72,7 @@ class Restored:
         for states in found.values():
             for state_of_leg in states:
                 self._leave(state_of_leg)
+        self._ua.line.pump()
 
     async def begin(self) -> None:
         """Start the applications, in the order in which the calls arrived; returns when their layers are in place."""
@@ -113,6 +114,7 @@ class Restored:
             ua, state.id, caller, caller=state.caller, name=state.name, dialled=state.dialled, trunk=state.trunk
         )
         there = self._planes[caller.plane.name][1].get(caller.port) if caller.has_media else None
+        caller.credentials = ua.credentials_of(state.trunk) if state.trunk else None
         call.restore(state, phones, looping=there is not None and there.looping)
         self.calls[call.id] = call
         ua.take_up(call, caller)
@@ -156,9 +158,10 @@ class Restored:
             credentials=self._ua.credentials_of(saved.trunk) if saved.trunk else None,
         )
         leg = OutboundLeg(self._ua.line, self._plane(state), state.call, state.id, to)
+        leg.number = saved.number
         self._legs.append(leg)
         leg.restore(state)
-        if saved.trunk and leg.talking:
+        if saved.trunk and not leg.ended.done():
             self._ua.count_on_trunk(leg, saved.trunk)
         return leg
 

@@ -100,7 +100,9 @@ class StreamState(msgspec.Struct, omit_defaults=True):
     released: bool = False
     version: int = 0
     said: bytes = b""
-    """Our latest description, without keys."""
+    """Our latest description, without keys …"""
+    keyed: bool = False
+    """… which it had."""
     remote: Remote | None = None
     """Without keys …"""
     suite: SrtpSuite | None = None
@@ -130,6 +132,8 @@ class CallerState(msgspec.Struct, omit_defaults=True):
     said: int = 0
     """Status of our latest provisional response."""
     rseq: int = 0
+    reliable: list[bytes] = []
+    """Responses without PRACK."""
     early: bool = False
     acked: bool = False
 
@@ -143,6 +147,7 @@ class OutboundState(msgspec.Struct, omit_defaults=True):
     routes: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     trunk: str = ""
+    number: str = ""
     sips: bool = False
     invite: bytes = b""
     """Until it is answered, with its Via."""

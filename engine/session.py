@@ -464,10 +464,12 @@ class LiveCall(LegListener):
         self._unclaimed = set(phones)
         for phone in phones:
             phone.listener = self
+        if self._leg.ended.done():  # it may have ended because it could not go on
+            self.leg_ended(self._leg, self._leg.ended.result(), "restart")
 
-    def ringing_again(self, aor: str) -> list[OutboundLeg]:
-        """Phones of this address that a process before this one rang for the call, and that ring still."""
-        found = [leg for leg in self._unclaimed if isinstance(leg, OutboundLeg) and leg.rings_for(aor)]
+    def ringing_again(self, order: Dial) -> list[OutboundLeg]:
+        """Phones that a process before this one rang for the call by this order, and that ring still."""
+        found = [leg for leg in self._unclaimed if isinstance(leg, OutboundLeg) and leg.rings_for(order)]
         self._unclaimed.difference_update(found)
         return sorted(found, key=lambda leg: leg.id)
 

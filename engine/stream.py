@@ -150,6 +150,7 @@ class Stream:
             released=self._released,
             version=self._version,
             said=without_keys(self._said),
+            keyed=self._stripped or b"a=crypto:" in self._said,
             remote=None if remote is None else msgspec.structs.replace(remote, srtp=None),
             suite=None if remote is None or remote.srtp is None else remote.srtp.suite,
             codecs=self._codecs,
@@ -162,13 +163,13 @@ class Stream:
         """Be what `state` was taken from. Keys are new: the next description that is sent has them."""
         self._codecs, self.dtmf, self._srtp = state.codecs, state.dtmf, state.srtp
         self._version, self._said, self._released = state.version, state.said, state.released
+        self._stripped = state.keyed
         self.earlier = state.earlier
         self.remote = state.remote
         if state.remote is not None and state.suite is not None:
             self.remote = msgspec.structs.replace(
                 state.remote, srtp=Srtp(suite=state.suite, local_key=b"", remote_key=b"")
             )
-            self._stripped = True
         if state.port is None:
             return
         seat = self._seat = Seat(self.plane, state.port, self._local(line, *state.local), closing=state.released)
@@ -182,9 +183,14 @@ class Stream:
         """Whether the plane has been told where to send."""
         return self.remote is None or there.remote == msgspec.structs.replace(self.remote, srtp=None)
 
+    @property
+    def unkeyed(self) -> bool:
+        """There is an answer, but to keys that are not known any more: nothing is heard until they are changed."""
+        return self._stripped and self.remote is not None and self.remote.srtp is not None
+
     def connect_again(self) -> None:
         """The plane has not been told, or something else. Not when the keys are unknown."""
-        if self.remote is not None and not self._stripped and self.usable:
+        if self.remote is not None and not self.unkeyed and self.usable:
             self.plane.connect(self.port, self.remote)
 
     async def _bind(self, line: Line, flow: Flow, plane: Plane, wanted: int = 0) -> Seat:
@@ -289,6 +295,9 @@ class Stream:
         several = self._said.count(b"m=") > 1
         remote = accept(self._offered.local, answered, describe.parse(self._said) if several else None)
         self._told = self._offered
+        if self._stripped and remote.srtp is not None:
+            self.remote = remote
+            return
         self._connect(remote)
 
     def watch(self) -> None:

@@ -8,6 +8,7 @@ it is asked of every reliable response whether it is the next one.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -137,6 +138,22 @@ class Provisionals:
     def following(self, now: float) -> Response | None:
         """The next response to send, after `acknowledged`."""
         return self.send(self._waiting.popleft(), now) if self._waiting and self._out is None else None
+
+    def open(self) -> list[bytes]:
+        """What is without PRACK, the first of which is out. For `restore`, with `last`."""
+        return [response.encode() for response in ((self._out,) if self._out is not None else ()) + (*self._waiting,)]
+
+    def restore(self, last: int, responses: Sequence[Response], now: float) -> Response | None:
+        """Go on with what another process left. Returns what is to be sent again, with the number that it has: the
+        peer may have heard it, and waits for the number after it (§4)."""
+        self._rseq = last
+        self._waiting.extend(responses[1:])
+        if not responses:
+            return None
+        self._out = responses[0]
+        self._interval = self._timers.t1
+        self._next_at, self._end_at = now + self._timers.t1, now + 64 * self._timers.t1
+        return self._out
 
     def final(self) -> None:
         """The final response was sent: nothing is repeated any more, and a PRACK on its way still finds what it is

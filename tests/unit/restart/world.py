@@ -3,11 +3,14 @@ what was not committed never happened, and the next process has only what was sa
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from acd.consults import Consults
+from acd.destinations import ToAgent, ToQueue
+from acd.feature_codes import FeatureCodes
 from acd.routing.model import AgentProfile, Queue
 from acd.service import AcdService
 from engine.call import Call
@@ -15,12 +18,16 @@ from engine.media.plane import MediaEvent, Plane, PortId
 from engine.media.protocol import PortState
 from engine.outbox import Outbox
 from engine.restoring import Ports, Restored
+from engine.session import App, LiveCall
 from engine.sip.flow import Flow
-from engine.ua import UserAgent
+from engine.trunks.model import Trunk
+from engine.trunks.pool import TrunkPool
+from engine.trunks.resolver import Resolver
+from engine.ua import UaSettings, UserAgent
 from events.closing import closing
 from events.fold import LiveState
 from events.savings import Savings
-from events.types import Event, Recorded
+from events.types import CallOutcome, Event, Recorded
 from ivr.interpreter import Interpreter
 from ivr.model import Flow as IvrFlow
 from ivr.ports import Ports as FlowPorts
@@ -72,12 +79,26 @@ class Life:
 
 
 class RestartWorld(World):
-    """1001 leads to the flow `main`; agents 8001 and 8002 take calls of queue billing."""
+    """1001 leads to the flow `main`; agents 8001 and 8002 take calls of queue billing. Phones of `desks` may dial
+    agents, queues and feature codes. Flows, queues, agents and numbers may be changed for the next life."""
 
-    def __init__(self, *flows: IvrFlow, queue: Queue = BILLING) -> None:
-        super().__init__()
-        self._flows = {flow.name: flow for flow in flows}
-        self._queue = queue
+    def __init__(
+        self,
+        *flows: IvrFlow,
+        queue: Queue = BILLING,
+        agents: Sequence[AgentProfile] = AGENTS,
+        trunks: Sequence[Trunk] = (),
+        settings: UaSettings = SETTINGS,
+    ) -> None:
+        super().__init__(*trunks)
+        self.flows = {flow.name: flow for flow in flows}
+        self.queues = [queue]
+        self.agents = list(agents)
+        self.numbers = {"1001": "main"}
+        self.settings = settings
+        self.kill_after: set[int] = set()
+        """Die when the nth commit is written, before anything of that turn leaves."""
+        self.commits = 0
         self.saved: dict[str, bytes] = {}
         """As committed."""
         self.killed = 0
@@ -105,9 +126,17 @@ class RestartWorld(World):
         self.life = Life(self, Outbox(self._commit, loop.call_soon))
         self._emitting = self.life
         clock, ids = Clock(loop.time, EPOCH), Ids(random.Random(self.killed))
-        self.acd = AcdService([self._queue], AGENTS, emit=partial(self._told, self.life), clock=clock, ids=ids)
+        self.acd = AcdService(
+            self.queues,
+            self.agents,
+            emit=partial(self._told, self.life),
+            clock=clock,
+            ids=ids,
+            flows={number: partial(self._run_flow, flow) for number, flow in self.numbers.items()},
+        )
+        self.pool = TrunkPool(self.trunks, self.limits, self.acd.trunk_changed, Resolver(self._lookup))
         self.interpreter = Interpreter(
-            self._flows,
+            self.flows,
             FlowPorts(
                 emit=partial(self._told, self.life),
                 queue=self.acd,
@@ -116,7 +145,6 @@ class RestartWorld(World):
                 calendars={},
             ),
         )
-        self.apps = {"1001": partial(self.interpreter.run, "main"), "billing": self._enqueue}
         parts = replace(
             self._parts,
             clock=clock,
@@ -124,11 +152,33 @@ class RestartWorld(World):
             emit=partial(self._told, self.life),
             outbox=self.life.outbox,
             send=partial(self._sent, self.life),
+            trunks=self.pool,
         )
-        self.ua = UserAgent(SETTINGS, parts)
+        self.ua = UserAgent(self.settings, parts)
 
-    async def _enqueue(self, call: Call) -> None:
-        await self.acd.enqueue(call, "billing")
+    async def _run_flow(self, flow: str, call: Call) -> None:
+        await self.interpreter.run(flow, call)
+
+    # --- Dialplan, as app/wiring.py has it ---
+
+    def route(self, dialled: str, phone: str) -> App | None:
+        if (flow := self.numbers.get(dialled)) is not None:
+            return partial(self.interpreter.run, flow)
+        if phone and dialled.startswith("*"):
+            return self._code
+        to = self.acd.destinations.find(dialled) if phone else None
+        return partial(self._consult, to=to) if isinstance(to, ToAgent | ToQueue) else None
+
+    def takes(self, number: str) -> bool:
+        return self.acd.destinations.find(number) is not None
+
+    async def _consult(self, call: LiveCall, *, to: ToAgent | ToQueue) -> None:
+        call.count_as(CallOutcome.CONSULT)
+        await Consults(self.acd).run(call, to)
+
+    async def _code(self, call: LiveCall) -> None:
+        call.count_as(CallOutcome.FEATURE_CODE)
+        await FeatureCodes(self.acd, lambda name: [f"{name}.wav"]).run(call)
 
     def kill(self) -> None:
         """SIGKILL: what this turn of the loop has done is lost, but for what left before."""
@@ -190,6 +240,7 @@ class RestartWorld(World):
         for wire in self.life.wires:
             for port in set(wire.plane.ports) - restored.claimed(wire):
                 wire.close(port)
+        self.pool.start(self.ua.line, {})
 
     def _known(self, name: str) -> tuple[Plane, Ports] | None:
         wire = next((wire for wire in self.life.wires if wire.name == name and not wire.plane.lost), None)
@@ -223,6 +274,9 @@ class RestartWorld(World):
         self._unsaved.clear()
         self._committed = len(self.events)
         self._dealt.clear()
+        self.commits += 1
+        if self.commits in self.kill_after:
+            self.die()
 
     def _sent(self, life: Life, flow: Flow, data: bytes) -> bool:
         return life.dead or self._send(flow, data)
@@ -246,6 +300,21 @@ class RestartWorld(World):
         self._dealt.append((plane, event))
         self.ua.media_event(wire, event)
         self.life.outbox.wake()
+
+    def add_plane(self, plane: FakePlane) -> FakePlane:
+        super().add_plane(plane)
+        if hasattr(self, "life"):
+            self.life.wires.append(Wire(plane, self.life))
+        return plane
+
+    def lose_media(self, plane: FakePlane | None = None) -> None:
+        plane = plane or self.plane
+        plane.lose()
+        self._held = [(owner, event) for owner, event in self._held if owner is not plane]
+        self.life.outbox.wake()
+        for wire in self.life.wires:
+            if wire.plane is plane and not self.life.dead:
+                self.ua.media_lost(wire)
 
     def choose(self) -> Plane | None:
         there = [wire for wire in self.life.wires if not wire.plane.lost]
