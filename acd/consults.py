@@ -50,6 +50,18 @@ class Consults:
                 if agent is not None and agent.call == call.id:
                     direct.free(agent.profile.name, call)
 
+    async def go_on(self, call: Call) -> None:
+        """A call of a process before this one, to whom the site does not know any more."""
+        with call.frame("consult") as frame:
+            was = frame.was(ConsultPlace)
+            if was is not None and was.ring is not None:
+                self._acd.direct.withdrawn(call.id, was.ring)
+                self._acd.release_offer(was.ring.agent, call)
+            if was is not None and was.talk is not None:
+                await self._acd.talks.resume(call, was.talk)
+            else:
+                await self._acd.go_on(call)
+
     async def _ring(self, call: Call, to: AgentName, by: AgentName | None, frame: Frame) -> None:
         acd, was = self._acd, frame.was(ConsultPlace)
         if was is not None and was.over:

@@ -213,9 +213,9 @@ class Parts:
             )
         )
         wrap_up = self._wrap_up(part)
-        agent = self._roster.agents[part.agent]
+        agent = self._roster.agents.get(part.agent)  # None: the site has him no more
         told = []
-        if agent.call == part.call.id:  # not in another call already, to which he was taken
+        if agent is not None and agent.call == part.call.id:  # not in another call already, to which he was taken
             told = self._roster.step(part.agent, In.RELEASE, call=part.call.id, lasts=wrap_up)
         handled = [Handled(part.queue.name, part.talked + wrap_up)] if part.queue is not None else []
         self._tell(*handled, *told)
@@ -223,5 +223,6 @@ class Parts:
     def _wrap_up(self, part: Part) -> float:
         if part.via is ConnectedVia.CONSULT:
             return 0.0
-        own = self._roster.agents[part.agent].profile.wrap_up
+        agent = self._roster.agents.get(part.agent)
+        own = agent.profile.wrap_up if agent is not None else None
         return own if own is not None else part.home.wrap_up if part.home is not None else 0.0

@@ -51,6 +51,7 @@ class Roster:
         emit: Callable[[Event], None],
         clock: Clock,
         expired: Callable[[AgentName], None],
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.agents: dict[AgentName, Agent] = {p.name: Agent(p, clock.monotonic()) for p in profiles}
         self._by_phone = {agent.profile.aor: agent for agent in self.agents.values() if agent.profile.aor}
@@ -58,6 +59,7 @@ class Roster:
         self._emit = emit
         self._clock = clock
         self._expired = expired
+        self._wake = wake
         self._timers: dict[AgentName, asyncio.TimerHandle] = {}
         self._touched: set[AgentName] = set()
 
@@ -78,6 +80,7 @@ class Roster:
         """Move one agent, journal the change, arm the timer."""
         agent = self.agents[name]
         self._touched.add(name)
+        self._wake()
         event = agent.step(what, self._clock.monotonic(), reason=reason, via=via, call=call, lasts=lasts)
         if event is None:
             return standing(agent) if agent.state is AgentState.NOT_READY else []

@@ -91,10 +91,12 @@ class AcdService:
         ids: Ids,
         announcer: Announcer = lambda call, position, wait: (),
         flows: Mapping[str, Flow] = MappingProxyType({}),
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
+        """wake: let what has changed be saved, though no event tells of it."""
         profiles = list(agents)
         self.router = Router(queues, profiles)
-        self.roster = Roster(profiles, emit=emit, clock=clock, expired=self._agent_expired)
+        self.roster = Roster(profiles, emit=emit, clock=clock, expired=self._agent_expired, wake=wake)
         self._emit = emit
         self._now = clock.monotonic
         self._ids = ids
@@ -128,26 +130,39 @@ class AcdService:
 
         skills: required besides the queue's own, skill -> lowest level. Raises KeyError for an unknown queue,
         ValueError for a call that is in a queue; CancelledError passes when the caller hangs up."""
-        place = EnqueuePlace(self.router.queues[QueueName(queue)].name, dict(skills or {}), priority)
-        return await self._go(call, place)
+        return await self._go(call, EnqueuePlace(queue, dict(skills or {}), priority))
 
     async def follow(self, call: Call, onward: Onward) -> QueueResult:
         """Where an agent sent the caller, and on from there."""
         return await self._go(call, _place(onward))
 
+    async def go_on(self, call: Call) -> bool:
+        """Whoever put a call into a queue is no more (a flow was changed): go on with what a process before this one
+        began, and return at its end. False: nothing had begun."""
+        with call.frame("enqueue") as frame:
+            place = frame.was(EnqueuePlace)
+            if place is not None:
+                await self._queues(call, place, frame)
+            return place is not None
+
     async def _go(self, call: Call, place: EnqueuePlace) -> QueueResult:
         with call.frame("enqueue") as frame:
-            place = frame.was(EnqueuePlace) or place
-            while place.queue:
-                frame.set(place.again)
-                stayed = await self._stay(call, place)
-                if isinstance(stayed, QueueResult):
-                    return stayed
-                place = _place(stayed)
+            was = frame.was(EnqueuePlace)
+            if was is None and place.queue and place.queue not in self.router.queues:
+                raise KeyError(place.queue)
+            return await self._queues(call, was or place, frame)
+
+    async def _queues(self, call: Call, place: EnqueuePlace, frame: Frame) -> QueueResult:
+        while place.queue:
             frame.set(place.again)
-            if place.flow in self._flows:
-                await self._flows[place.flow](call)
-            return QueueResult(QueueOutcome.SERVED)
+            stayed = await self._stay(call, place)
+            if isinstance(stayed, QueueResult):
+                return stayed
+            place = _place(stayed)
+        frame.set(place.again)
+        if place.flow in self._flows:
+            await self._flows[place.flow](call)
+        return QueueResult(QueueOutcome.SERVED)
 
     async def _stay(self, call: Call, place: EnqueuePlace) -> QueueResult | Onward:
         """One queue, and the talks that it leads to."""
@@ -159,13 +174,27 @@ class AcdService:
                 return await self.talks.resume(call, was.talk)
             queue = self.router.queues.get(QueueName(place.queue))
             if queue is None:  # it was taken out of the site meanwhile
-                return QueueResult(QueueOutcome.LOST)
+                return self._lost(call, place, was)
             visit = self._open(call, queue, place, frame, was)
             await self._settled(visit)
             if visit.talk is None:
                 assert visit.result is not None
                 return visit.result
             return await self.talks.run(visit.talk)
+
+    def _lost(self, call: Call, place: EnqueuePlace, was: StayPlace | None) -> QueueResult:
+        """The queue in which a call waited is no more."""
+        if was is not None:
+            queue = Queue(name=QueueName(place.queue))
+            visit = Visit(call, queue, Waiting(call=call.id, queue=queue.name, queued_at=was.queued_at))
+            for rival in was.rivals:
+                self.direct.withdrawn(call.id, rival)
+            if was.ringing is not None:
+                ringing = Ringing(was.ringing.agent, was.ringing.offer, was.ringing.since)
+                self._emit(facts.withdrawn(visit, ringing, self._now(), Withdrawal.RESTART))
+            self._emit(facts.flowed_out(visit, QueueExit.LOST, self._now()))
+            call.queued = False
+        return QueueResult(QueueOutcome.LOST)
 
     async def _settled(self, visit: Visit) -> None:
         try:
@@ -249,8 +278,8 @@ class AcdService:
 
     def release_offer(self, name: AgentName, call: Call) -> None:
         """An agent was rung for this call by a process before this one, and is no more."""
-        agent = self.roster.agents[name]
-        if agent.state is AgentState.OFFERED and agent.call == call.id:
+        agent = self.roster.agents.get(name)
+        if agent is not None and agent.state is AgentState.OFFERED and agent.call == call.id:
             self._tell(*self.roster.step(name, In.WITHDRAW))
 
     def _rings(self, agent: AgentName, call: CallId | None) -> bool:

@@ -96,21 +96,22 @@ class Talks:
             return await self._run(talk)
 
     def _again(self, call: Call, place: TalkPlace) -> Talk | None:
-        """None: agent or leg are gone."""
+        """None: the leg is gone. An agent or queue that the site has no more ends what it began."""
         queues = self._destinations.queues
         leg = call.leg_of(place.leg)
         if place.ring is not None:
             self._direct.withdrawn(call.id, place.ring)
+        conferred = place.consultation is not None and place.consultation.conferring
         if place.consultation is not None:
             self._consultations.broken_off(call, place.agent, place.consultation)
-        if place.agent not in self._roster.agents or leg is None:
+        if leg is None:
             return None
         part = Part(
             call=call,
             agent=place.agent,
             offer=place.offer,
             leg=leg,
-            queue=queues.get(place.queue) if place.queue is not None else None,
+            queue=queues.get(place.queue, Queue(name=place.queue)) if place.queue is not None else None,
             home=queues.get(place.home) if place.home is not None else None,
             via=place.via,
             record=place.record,
@@ -118,7 +119,9 @@ class Talks:
             held=place.held,
             released=place.released,
         )
-        talk = Talk(part, call.last_bridge if place.counted else None)
+        talk = Talk(part, call.last_bridge if place.counted and not conferred else None)
+        if conferred:
+            talk.count()
         if not part.released:
             self._parts.again(talk)
         return talk

@@ -187,7 +187,7 @@ class Transfers:
         """To the agent who has him still, or by ringing him once more; else to the queue."""
         if not part.released:
             return None
-        if not self._direct.busy(part.agent):
+        if part.agent in self._roster.agents and not self._direct.busy(part.agent):
 
             def answered(ring: Ring, leg: Leg, rang: float) -> None:
                 self._parts.connected(talk, _next(part, ring, leg), rang, rang)

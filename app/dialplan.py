@@ -35,6 +35,13 @@ class SiteDialplan:
         to = self._destinations.find(dialled) if phone else None
         return partial(self._consult, to=to) if isinstance(to, ToAgent | ToQueue) else None
 
+    async def go_on(self, call: LiveCall) -> None:
+        """A call that goes on, though its number means nothing any more."""
+        if call.layer == "consult":
+            await self._consults.go_on(call)
+        else:
+            await self._interpreter.run("", call)
+
     def takes(self, number: str) -> bool:
         return self._destinations.find(number) is not None
 

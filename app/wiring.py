@@ -120,6 +120,7 @@ class Control:
             emit=self.emit,
             clock=clock,
             ids=ids,
+            wake=self._outbox.wake,
             announcer=QueueAnnouncer(site.prompts, tuple(site.main.languages)),
             flows={number: partial(self._run_flow, flow) for number, flow in site.main.numbers.items()},
         )

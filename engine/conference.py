@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.leg import SipLeg
+from engine.saved import ConferenceState
 from events.types import CallBridged, CallUnbridged, EndedBy
-from kernel.ids import CallId
+from kernel.ids import CallId, LegId
 
 if TYPE_CHECKING:
     from engine.ua import UserAgent
@@ -18,6 +19,10 @@ class Conference:
     def __init__(self, ua: "UserAgent", call: CallId, caller: SipLeg, legs: Sequence[SipLeg]) -> None:
         self._ua, self._call, self._caller, self.legs = ua, call, caller, legs
         self._since = ua.clock.monotonic()
+
+    def state(self) -> ConferenceState:
+        """For `stop_of`."""
+        return ConferenceState([leg.id for leg in self.legs], self._since)
 
     def start(self) -> None:
         self.arrange()
@@ -49,6 +54,17 @@ class Conference:
     def stop(self, ended_by: EndedBy) -> float:
         """Returns its seconds. Those who are there still hear each other on: whoever is bridged next hears no gap."""
         talked = round(self._ua.clock.monotonic() - self._since, 3)
-        for leg in self.legs:
-            self._ua.emit(CallUnbridged(call=self._call, leg=leg.id, talked=talked, held=0.0, ended_by=ended_by))
+        _stopped(self._ua, self._call, [leg.id for leg in self.legs], talked, ended_by)
         return talked
+
+
+def stop_of(ua: "UserAgent", call: CallId, was: ConferenceState) -> float:
+    """Of a process before this one. Returns its seconds."""
+    talked = round(ua.clock.monotonic() - was.since, 3)
+    _stopped(ua, call, was.legs, talked, EndedBy.SYSTEM)
+    return talked
+
+
+def _stopped(ua: "UserAgent", call: CallId, legs: Sequence[LegId], talked: float, ended_by: EndedBy) -> None:
+    for leg in legs:
+        ua.emit(CallUnbridged(call=call, leg=leg, talked=talked, held=0.0, ended_by=ended_by))

@@ -74,6 +74,11 @@ class Frames:
         """A layer is at work, or was."""
         return bool(self._stack or self._resumed)
 
+    @property
+    def lowest(self) -> str:
+        """Layer that is to enter first of those that were at work; "" for none."""
+        return self._resumed[0].layer if self._resumed else ""
+
     def enter(self, layer: str) -> Frame:
         """`layer` begins above those that are at work."""
         was: msgspec.Raw | None = None

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from engine.media.plane import Plane
-from engine.session import App
+from engine.session import App, LiveCall
 
 
 class Dialplan(Protocol):
@@ -11,6 +11,9 @@ class Dialplan(Protocol):
 
     def route(self, dialled: str, phone: str) -> App | None:
         """phone: user of the authenticated phone that dials, "" for a trunk. None: no such number."""
+
+    async def go_on(self, call: LiveCall) -> None:
+        """The application of a call that goes on, whose number means nothing any more."""
 
     def takes(self, number: str) -> bool:
         """Whether an agent may transfer a caller there: a number, or the name of a queue or agent."""

@@ -43,6 +43,11 @@ class BridgeState(msgspec.Struct, omit_defaults=True):
     held: float = 0.0
 
 
+class ConferenceState(msgspec.Struct, array_like=True):
+    legs: list[LegId]
+    since: float
+
+
 class EndState(msgspec.Struct, array_like=True):
     """A BridgeEnd without its transfer."""
 
@@ -76,6 +81,7 @@ class CallState(msgspec.Struct, omit_defaults=True):
     player: PlayerState = PlayerState()
     recordings: RecordingsState = RecordingsState()
     bridge: BridgeState | None = None
+    conference: ConferenceState | None = None
     bridged: bool = False
     last_bridge: EndState | None = None
     agent_left: bool = False

@@ -11,7 +11,7 @@ import structlog
 from engine.bridge import Bridge, connect, join
 from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
-from engine.conference import Conference
+from engine.conference import Conference, stop_of
 from engine.frames import Frame, Frames
 from engine.keypad import Keypad
 from engine.leg import DEAF, LegListener, SipLeg
@@ -20,7 +20,7 @@ from engine.media.protocol import PortState
 from engine.outbound_leg import OutboundLeg
 from engine.player import Player
 from engine.recordings import Recordings
-from engine.saved import BridgeState, CallState, EndState
+from engine.saved import BridgeState, CallState, ConferenceState, EndState
 from engine.sip.message import Request
 from engine.transfer import LiveTransfer, refer
 from events.types import (
@@ -90,6 +90,8 @@ class LiveCall(LegListener):
         self._frames = Frames(partial(ua.touched_call, call_id))
         self._bridged_before: BridgeState | None = None
         """The talk that a process before this one left, until the application bridges it again."""
+        self._conference_before: ConferenceState | None = None
+        """Its conference, until the application begins."""
         self._unclaimed: set[SipLeg] = set()
         """Legs that it dialled, until the application asks for them."""
         leg.listener = self
@@ -123,6 +125,11 @@ class LiveCall(LegListener):
     @property
     def last_bridge(self) -> BridgeEnd | None:
         return self._last_bridge
+
+    @property
+    def layer(self) -> str:
+        """Of an application that a process before this one ran: its lowest layer; "" for none."""
+        return self._frames.lowest
 
     def frame(self, layer: str) -> Frame:
         return self._frames.enter(layer)
@@ -299,6 +306,10 @@ class LiveCall(LegListener):
             bridge.resume(before)
         else:
             bridge.start()
+        if (
+            not resumed and self._recordings and self._leg.has_media
+        ):  # of a conference that a process before this one led
+            self._leg.plane.stop_recording(self._leg.port)
         if record and not (resumed and self._recordings):
             self._recordings.start(self._leg, leg)
         try:
@@ -434,6 +445,7 @@ class LiveCall(LegListener):
             player=self._player.state(),
             recordings=self._recordings.state(),
             bridge=bridge,
+            conference=self._conference.state() if self._conference is not None else self._conference_before,
             bridged=self._bridged,
             last_bridge=None if end is None else EndState(end.ended_by, end.talked, end.held),
             agent_left=self._agent_left,
@@ -453,7 +465,7 @@ class LiveCall(LegListener):
             self._keypad.press(key)
         self._player.restore(state.player, looping=looping)
         self._recordings.restore(state.recordings, self._leg.plane)
-        self._bridged_before = state.bridge
+        self._bridged_before, self._conference_before = state.bridge, state.conference
         self._bridged, self._agent_left, self._talked = state.bridged, state.agent_left, state.talked
         end = state.last_bridge
         self._last_bridge = None if end is None else BridgeEnd(end.ended_by, end.talked, end.held)
@@ -475,6 +487,11 @@ class LiveCall(LegListener):
 
     def resume(self, app: App) -> asyncio.Task[None]:
         """As `start`, for a call that was restored. One that had ended lets its layers find that out, and ends."""
+        conferred, self._conference_before = self._conference_before, None
+        if conferred is not None:
+            talked = stop_of(self._ua, self._id, conferred)
+            self._last_bridge = BridgeEnd(EndedBy.SYSTEM, talked, 0.0)
+            self._talked += talked
         if self._ended is None or self._frames:
             return self.start(app)
         self._task = asyncio.get_running_loop().create_task(self._last_words(), name=self._id)

@@ -108,11 +108,6 @@ class Parts:
     """Make a recording playable that a dead media process left: path as in the log -> seconds that it has."""
 
 
-async def _unmapped(call: LiveCall) -> None:
-    """Its number means nothing any more."""
-    await call.hangup("restart")
-
-
 class UserAgent:
     """One for a control process; lives on the event loop's thread."""
 
@@ -353,7 +348,7 @@ class UserAgent:
 
     def app_of(self, call: LiveCall) -> App:
         """The application of a call that goes on."""
-        return self._dialplan.route(call.dialled, call.leg.phone) or _unmapped
+        return self._dialplan.route(call.dialled, call.leg.phone) or self._dialplan.go_on
 
     def count_on_trunk(self, leg: OutboundLeg, trunk: str) -> None:
         """A leg that goes on takes its channel."""

@@ -52,7 +52,7 @@ class Interpreter:
 
     async def run(self, flow: str, call: Call) -> None:
         """Run a call from the start of a flow to its hang-up. Never returns normally with the call up: at the end of a
-        flow it hangs up, and that cancels this task.
+        flow it hangs up, and that cancels this task. flow: "" for a call that can only go on where it was.
 
         Raises CancelledError at the call's end; KeyError for an unknown flow; what a port raised, after FlowFailed."""
         with call.frame("flow") as frame:
@@ -60,7 +60,7 @@ class Interpreter:
             was = frame.was(FlowPlace)
             if was is not None and was.over:
                 await call.hangup()
-            following = run.resumed(was, self.flows) or flow
+            following = await run.resumed(was, self.flows) or flow
             while following:
                 following = await run.flow(self.flows[following])
 
@@ -85,8 +85,9 @@ class _Run:
     def place(self) -> FlowPlace:
         return FlowPlace(self.name, self.node, self.nodes, self.begun, self.over)
 
-    def resumed(self, was: FlowPlace | None, flows: Mapping[str, Flow]) -> str:
-        """The flow to go on in, "" for none. What was changed away meanwhile is left, and its call begins anew."""
+    async def resumed(self, was: FlowPlace | None, flows: Mapping[str, Flow]) -> str:
+        """The flow to go on in, "" for none. What was changed away meanwhile is left, and its call begins anew; but who
+        waits for an agent or talks to one does so to the end."""
         if was is None:
             return ""
         flow = flows.get(was.flow)
@@ -94,9 +95,18 @@ class _Run:
         if flow is not None and was.node in flow.nodes:
             self.was = was
             return was.flow
-        emit, call, dwell = self.ports.emit, self.call.id, round(self.ports.clock.monotonic() - was.begun, 3)
-        emit(NodeLeft(call=call, flow=was.flow, node=was.node, edge="failed", to="", dwell=dwell))
-        emit(FlowLeft(call=call, flow=was.flow, node=was.node, why="failed"))
+        why = "failed"
+        try:
+            went_on = await self.ports.queue.go_on(self.call)
+        except asyncio.CancelledError:
+            why = "hung_up"
+            raise
+        finally:
+            emit, call, dwell = self.ports.emit, self.call.id, round(self.ports.clock.monotonic() - was.begun, 3)
+            emit(NodeLeft(call=call, flow=was.flow, node=was.node, edge=why, to="", dwell=dwell))
+            emit(FlowLeft(call=call, flow=was.flow, node=was.node, why=why))
+        if went_on:
+            await self.call.hangup()
         return was.flow if flow is not None else ""
 
     async def flow(self, flow: Flow) -> str:

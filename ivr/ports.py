@@ -39,6 +39,10 @@ class QueuePort(Protocol):
 
         skills: required besides the queue's own, skill → lowest level."""
 
+    async def go_on(self, call: Call) -> bool:
+        """Go on with a stay that a process before this one began for a node that is no more, and return at its end.
+        False: there is none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:

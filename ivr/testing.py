@@ -261,6 +261,9 @@ class RecordingQueue:
         self.wait = wait
         self.received: list[tuple[str, dict[str, int], int]] = []
 
+    async def go_on(self, call: Call) -> bool:
+        return False
+
     async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
         self.received.append((queue, skills, priority))
         if isinstance(call, ScriptedCaller):

@@ -112,7 +112,7 @@ class Router:
                     self._call_event(event, place, now, out)
             case AgentFree() | AgentTaken() | AgentOut():
                 self._agent_event(event, self._index.seats[event.agent], now, out)
-            case Handled(queue, seconds):
+            case Handled(queue, seconds) if queue in self._estimates:  # else the site has it no more
                 self._estimates[queue].handled(seconds)
             case Tick():
                 self._tick(now, out)

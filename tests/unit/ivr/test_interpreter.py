@@ -121,6 +121,9 @@ def test_entered_is_left_once_whenever_the_caller_hangs_up(keys: dict[float | st
 
 
 class BrokenQueue:
+    async def go_on(self, call: Call) -> bool:
+        return False
+
     async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
         raise RuntimeError("no router")
 
@@ -137,6 +140,9 @@ def test_a_fault_of_ours_fails_the_flow_and_says_so() -> None:
 
 
 class FullQueue:
+    async def go_on(self, call: Call) -> bool:
+        return False
+
     async def enqueue(self, call: Call, queue: str, *, skills: dict[str, int], priority: int) -> QueueResult:
         return QueueResult("full")
 

@@ -132,6 +132,7 @@ class RestartWorld(World):
             emit=partial(self._told, self.life),
             clock=clock,
             ids=ids,
+            wake=self.life.outbox.wake,
             flows={number: partial(self._run_flow, flow) for number, flow in self.numbers.items()},
         )
         self.pool = TrunkPool(self.trunks, self.limits, self.acd.trunk_changed, Resolver(self._lookup))
@@ -168,6 +169,12 @@ class RestartWorld(World):
             return self._code
         to = self.acd.destinations.find(dialled) if phone else None
         return partial(self._consult, to=to) if isinstance(to, ToAgent | ToQueue) else None
+
+    async def go_on(self, call: LiveCall) -> None:
+        if call.layer == "consult":
+            await Consults(self.acd).go_on(call)
+        else:
+            await self.interpreter.run("", call)
 
     def takes(self, number: str) -> bool:
         return self.acd.destinations.find(number) is not None
