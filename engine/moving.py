@@ -55,6 +55,12 @@ class Moving:
         leg.listener.leg_moved(leg)
         self.go_on()
 
+    def resume(self) -> None:
+        """It began in a process before this one."""
+        if self._leg.stream.usable:
+            self._seat_found()
+            self.go_on()
+
     def go_on(self) -> None:
         """Tell the peer, as soon as an offer may be made; the usage has changed."""
         leg = self._leg

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from engine.leg import SipLeg
+from engine.media.lost import LostPlane
 from engine.media.plane import Plane, RecordingDone
 from engine.media.protocol import PortState
 from engine.saved import RecordingsState
@@ -35,12 +36,12 @@ class Recordings:
 
     def state(self) -> RecordingsState:
         """For `restore`."""
-        return RecordingsState(self._count, list(self._open))
+        return RecordingsState(self._count, {path: plane.name for path, plane in self._open.items()})
 
-    def restore(self, state: RecordingsState, plane: Plane) -> None:
-        """They go on at `plane`, which will tell of their end."""
+    def restore(self, state: RecordingsState, plane: Callable[[str], Plane]) -> None:
+        """They go on, and their media processes will tell of their end. plane: of a name."""
         self._count = state.count
-        self._open = dict.fromkeys(state.open, plane)
+        self._open = {path: plane(name) for path, name in state.open.items()}
         self._restored = frozenset(state.open)
 
     def check(self, left: SipLeg, right: SipLeg, there: PortState) -> None:
@@ -75,6 +76,12 @@ class Recordings:
         self._ua.emit(failed)
         if count := self._ua.recording_failures.take(self._ua.clock.monotonic()):
             log.error("a recording failed", call=self._call, path=told.path, error=told.error, times=count)
+
+    def resumed(self, then: Callable[[], None]) -> None:
+        """The legs are back. What a media process left that died before is repaired now: see `lost`."""
+        for plane in set(self._open.values()):
+            if isinstance(plane, LostPlane):
+                self.lost(plane, then)
 
     def lost(self, plane: Plane, then: Callable[[], None]) -> None:
         """A media process is gone: what it wrote is made playable. `then` after each file."""

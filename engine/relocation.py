@@ -92,6 +92,19 @@ class Relocation:
             log.warning("legs lost their media process", media=plane.name, legs=len(legs))
             self._start(self._take_up(sorted(legs, key=lambda leg: leg.call), death))
 
+    def again(self, legs: Sequence["SipLeg"]) -> None:
+        """Those of a process before this one: who was on his way from a dead media process when it died goes on."""
+        now = self._line.clock.monotonic
+        moving = [leg for leg in legs if leg.stream.stale]
+        for leg in moving:
+            leg.moving = Moving(leg, leg.plane, lost=True)
+            leg.moving.resume()
+        homeless = [leg for leg in moving if not leg.stream.present]
+        if homeless:
+            death = _Death(self._planes, now() + WAIT, now)
+            death.group(homeless)
+            self._start(self._take_up(sorted(homeless, key=lambda leg: leg.call), death))
+
     async def instead(self, leg: "SipLeg", error: PlaneError) -> Plane:
         """See Line.instead."""
         death = self._dead.get(leg.plane)

@@ -4,7 +4,7 @@ Theory of operation. Legs come back first: their dialogs, transactions and ports
 Media events that happened meanwhile are next: a key that was pressed spares a prompt. Then each call's application is
 started as ever, and its layers take up their places (frames.py). When all of them have, `Restored.finish` ends what no
 layer has claimed, and tells the media processes what they have not heard. A leg whose media process is another one by
-now takes the way of one whose media process dies under it (relocation.py).
+now takes the way of one whose media process dies under it (relocation.py), from before its application begins.
 """
 
 import asyncio
@@ -76,6 +76,10 @@ class Restored:
 
     async def begin(self) -> None:
         """Start the applications, in the order in which the calls arrived; returns when their layers are in place."""
+        for plane, _ in self._planes.values():
+            if isinstance(plane, LostPlane):
+                self._ua.relocation.lost(plane)
+        self._ua.relocation.again([leg for leg in self._legs if not leg.ended.done() and leg.moving is None])
         for call in sorted(self.calls.values(), key=lambda call: call.id):
             call.resume(self._ua.app_of(call))
         for _ in range(TURNS):
@@ -84,20 +88,21 @@ class Restored:
     def finish(self) -> None:
         """All layers have had their first step."""
         for call in self.calls.values():
-            call.resumed(self._planes[call.leg.plane.name][1])
+            call.resumed(self._ports(call.leg))
         for leg in self._left:
             leg.hangup("restart")
         for leg in self._legs:
-            there = self._planes[leg.plane.name][1].get(leg.port) if leg.has_media else None
+            there = self._ports(leg).get(leg.port) if leg.has_media else None
             if there is not None and not leg.stream.matches(there):
                 leg.stream.connect_again()
-        for plane, _ in self._planes.values():
-            if isinstance(plane, LostPlane):
-                self._ua.relocation.lost(plane)
 
     def claimed(self, plane: Plane) -> set[PortId]:
         """Ports of this plane that legs have."""
         return {port for owner, port in self._ua.line.ports if owner is plane}
+
+    def _ports(self, leg: SipLeg) -> Ports:
+        """What was open at its media process before this one began."""
+        return self._planes[leg.plane.name][1] if leg.plane.name in self._planes else {}
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -115,7 +120,7 @@ class Restored:
         )
         there = self._planes[caller.plane.name][1].get(caller.port) if caller.has_media else None
         caller.credentials = ua.credentials_of(state.trunk) if state.trunk else None
-        call.restore(state, phones, looping=there is not None and there.looping)
+        call.restore(state, phones, self._named, looping=there is not None and there.looping)
         self.calls[call.id] = call
         ua.take_up(call, caller)
 
@@ -173,7 +178,9 @@ class Restored:
             log.error("saved leg is not understood", leg=state.id, error=str(error))
 
     def _plane(self, state: LegState) -> Plane:
-        name = state.stream.plane
+        return self._named(state.stream.plane)
+
+    def _named(self, name: str) -> Plane:
         if name not in self._planes:
             self._planes[name] = self._known(name) or (LostPlane(name), {})
         return self._planes[name][0]

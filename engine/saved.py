@@ -64,7 +64,8 @@ class PlayerState(msgspec.Struct, omit_defaults=True, frozen=True):
 
 class RecordingsState(msgspec.Struct, omit_defaults=True, frozen=True):
     count: int = 0
-    open: list[str] = []
+    open: dict[str, str] = {}
+    """Path -> media process that writes it."""
 
 
 class CallState(msgspec.Struct, omit_defaults=True):

@@ -61,7 +61,7 @@ class LiveCall(LegListener):
         self._attributes: dict[str, str] = {}
         self._arrived_at = ua.clock.monotonic()
         self._task: asyncio.Task[None] | None = None
-        self._running = False
+        self._running = self._given = False  # given: our leg is another call's now
         self._keypad = Keypad()
         self._player = Player(leg.stream)
         self._phones: list[SipLeg] = []
@@ -85,8 +85,6 @@ class LiveCall(LegListener):
         """The application ends the call."""
         self._ended: tuple[EndedBy, str] | None = None
         self._ended_at = 0.0
-        self._given = False
-        """Our leg is another call's now."""
         self._frames = Frames(partial(ua.touched_call, call_id))
         self._bridged_before: BridgeState | None = None
         """The talk that a process before this one left, until the application bridges it again."""
@@ -240,7 +238,9 @@ class LiveCall(LegListener):
         assert isinstance(leg, SipLeg)
         try:
             await self.answer()
-            near = await self._ua.relocation.together(self._leg, leg)
+            before = self._bridged_before
+            resumed = before is not None and before.leg == leg.id  # if they are on their way, both go to one place
+            near = resumed or await self._ua.relocation.together(self._leg, leg)
             self._player.silence()
             if leg.ended.done() or not near:  # hung up in the moment in which it was to be connected
                 by = leg.ended.result() if leg.ended.done() else EndedBy.SYSTEM
@@ -310,7 +310,8 @@ class LiveCall(LegListener):
             not resumed and self._recordings and self._leg.has_media
         ):  # of a conference that a process before this one led
             self._leg.plane.stop_recording(self._leg.port)
-        if record and not (resumed and self._recordings):
+        there = self._leg.has_media and leg.has_media  # else it begins when they are (`leg_moved`)
+        if record and there and not (resumed and self._recordings):
             self._recordings.start(self._leg, leg)
         try:
             await asyncio.wait([leg.ended, parted], return_when=asyncio.FIRST_COMPLETED)
@@ -458,13 +459,15 @@ class LiveCall(LegListener):
             frames=self._frames.state(),
         )
 
-    def restore(self, state: CallState, phones: Sequence[SipLeg], *, looping: bool) -> None:
-        """Be what `state` was taken from, before `resume`. looping: music plays to the caller."""
+    def restore(
+        self, state: CallState, phones: Sequence[SipLeg], plane: Callable[[str], Plane], *, looping: bool
+    ) -> None:
+        """Be what `state` was taken from, before `resume`. plane: of a name. looping: music plays to the caller."""
         self._arrived_at, self._attributes, self._legs = state.arrived_at, state.attributes, state.legs
         for key in state.keys:
             self._keypad.press(key)
         self._player.restore(state.player, looping=looping)
-        self._recordings.restore(state.recordings, self._leg.plane)
+        self._recordings.restore(state.recordings, plane)
         self._bridged_before, self._conference_before = state.bridge, state.conference
         self._bridged, self._agent_left, self._talked = state.bridged, state.agent_left, state.talked
         end = state.last_bridge
@@ -511,6 +514,7 @@ class LiveCall(LegListener):
         for phone in self._unclaimed:
             phone.hangup("restart")
         self._unclaimed.clear()
+        self._recordings.resumed(self._check_quiet)
         there = ports.get(self._leg.port) if self._leg.has_media else None
         partner = self.partner
         if there is not None and partner is not None and partner.has_media:

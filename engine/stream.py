@@ -170,11 +170,11 @@ class Stream:
             self.remote = msgspec.structs.replace(
                 state.remote, srtp=Srtp(suite=state.suite, local_key=b"", remote_key=b"")
             )
-        if state.port is None:
-            return
-        seat = self._seat = Seat(self.plane, state.port, self._local(line, *state.local), closing=state.released)
-        known = seat
-        if state.known is not None and state.known != state.local:
+        known = None
+        if state.port is not None:
+            seat = Seat(self.plane, state.port, self._local(line, *state.local), closing=state.released)
+            self._seat = known = seat
+        if state.known is not None and (known is None or state.known != state.local):
             known = Seat(self.plane, PortId(0), self._local(line, *state.known), closing=True)
         self._offered = known if state.known is not None else None
         self._told = known if state.agreed else None

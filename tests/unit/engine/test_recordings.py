@@ -27,14 +27,14 @@ class Stage:
 
 def test_one_that_the_plane_never_heard_of_begins_again() -> None:
     stage = Stage()
-    stage.recordings.restore(RecordingsState(1, ["c-1.wav"]), stage.left.plane)
+    stage.recordings.restore(RecordingsState(1, {"c-1.wav": "media0"}), lambda name: stage.left.plane)
     stage.recordings.check(stage.left, stage.right, PortState(20000))
     assert stage.recorded == ["c-1.wav"]
 
 
 def test_one_that_goes_on_is_left_alone() -> None:
     stage = Stage()
-    stage.recordings.restore(RecordingsState(1, ["c-1.wav"]), stage.left.plane)
+    stage.recordings.restore(RecordingsState(1, {"c-1.wav": "media0"}), lambda name: stage.left.plane)
     stage.recordings.check(stage.left, stage.right, PortState(20000, recording="c-1.wav"))
     assert stage.recorded == []
 
@@ -43,7 +43,7 @@ def test_one_begun_since_is_not_begun_twice() -> None:
     """A consultation that ended with the old process gave the caller back: a new recording, of which what the plane
     said before cannot know."""
     stage = Stage()
-    stage.recordings.restore(RecordingsState(1, []), stage.left.plane)
+    stage.recordings.restore(RecordingsState(1, {}), lambda name: stage.left.plane)
     stage.recordings.start(stage.left, stage.right)
     stage.recordings.check(stage.left, stage.right, PortState(20000))
     assert stage.recorded == ["c-2.wav"]

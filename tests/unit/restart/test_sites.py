@@ -1,4 +1,4 @@
-"""Control dies and the next one has other settings, fewer agents, queues, flows, numbers; and what agents had told it."""
+"""Control dies, and the next one has other settings: fewer agents, queues, flows, numbers; and what agents told it."""
 
 import asyncio
 from collections.abc import Callable
