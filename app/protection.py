@@ -79,6 +79,8 @@ class OverloadLimits(Model):
     """Age of the oldest event that is not on the disk."""
     media: Seconds = 0.02
     """Lateness of a media process."""
+    memory_mb: Annotated[int, Field(ge=0)] = 2048
+    """Of the control process: above it, until a twentieth less is in use, no new call is let in. 0: no limit."""
 
 
 def gate(

@@ -21,7 +21,7 @@ from app.draining import Draining
 from app.housekeeping import DAY, Housekeeping, Keep
 from app.identities import domains, secrets
 from app.medias import Medias
-from app.memory import resident_bytes
+from app.memory import Memory, resident_bytes
 from app.past import Past, boot_id
 from app.settings import Site
 from app.sip_messages import SipMessages
@@ -104,7 +104,8 @@ class Control:
         self._past = Past(inputs.journal, self._journal.save, boot_id())
         self.live = self._past.live
         self._journal.subscribe(self._past.follow)
-        self._writing = Writing(self._journal, clock, self._close_to_new_calls)
+        self._memory = Memory(site.main.sip.overload.memory_mb << 20, self._close_to_new_calls)
+        self._writing = Writing(self._journal, clock, self._memory.waits)
         self._outbox = Outbox(self._commit, loop.call_soon)
         self._transports = Transports(
             TlsContexts(tls_settings(site.main.sip, site.root), clock.monotonic),
@@ -401,6 +402,8 @@ class Control:
     def _report(self) -> None:
         self._ua.report()
         usage = resource.getrusage(resource.RUSAGE_SELF)
+        memory = resident_bytes()
+        self._memory.look(memory)
         self.emit(
             ControlReported(
                 calls=len(self._ua.calls),
@@ -408,7 +411,7 @@ class Control:
                 journal_bytes=self._journal.bytes,
                 unsynced_ms_max=round(self._journal.take_unsynced_ms_max(), 1),
                 cpu_seconds=round(usage.ru_utime + usage.ru_stime, 3),
-                memory_bytes=resident_bytes(),
+                memory_bytes=memory,
                 tasks=len(asyncio.all_tasks()),
                 pressure=round(self._overload.take_worst(), 3),
                 journal_free_bytes=self._housekeeping.free("journal"),
