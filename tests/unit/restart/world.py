@@ -20,6 +20,7 @@ from engine.outbox import Outbox
 from engine.restoring import Ports, Restored
 from engine.session import App, LiveCall
 from engine.sip.flow import Flow
+from engine.sip.message import Request, Response, reply
 from engine.trunks.model import Trunk
 from engine.trunks.pool import TrunkPool
 from engine.trunks.resolver import Resolver
@@ -338,6 +339,10 @@ class _Nobody:
     """What the dead one counted is counted no more."""
 
     def released(self, trunk: str) -> None: ...
+
+    def admit(self, request: Request, flow: Flow, now: float) -> Response:
+        """What it had read is lost with it, and comes again."""
+        return reply(request, 503)
 
 
 def _state(port: FakePort) -> PortState:
