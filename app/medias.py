@@ -17,6 +17,9 @@ log = structlog.get_logger()
 
 RETRY_EVERY = 0.05
 """Seconds between two attempts to reach a media process that is not there yet."""
+ACKNOWLEDGE_EVERY = 500
+"""Events of a media process between two words to it that it may forget them; it keeps some thousands. Each such word
+wakes it, and nothing waits for one: a successor of ours says by itself after which event to go on."""
 RETIRE_EVERY = 1.0
 """Seconds between two looks at whether a retiring one is needed still."""
 
@@ -125,7 +128,8 @@ class Medias:
             plane.flush()
 
     def save(self, put: Callable[[str, bytes], None]) -> None:
-        """Keep how far events are dealt with, and let the media processes forget those, once that is written."""
+        """Keep how far events are dealt with, and let the media processes forget those, now and then, once that is
+        written."""
         if self._held is not None:
             return
         for name, plane in self._planes.items():
@@ -133,7 +137,8 @@ class Medias:
             if self._seen[name] != now:
                 self._seen[name] = now
                 put(name, msgspec.json.encode(now))
-                self._soon(plane.acknowledge)
+                if plane.seen - plane.acknowledged >= ACKNOWLEDGE_EVERY:
+                    self._soon(plane.acknowledge)
 
     def choose(self) -> Plane | None:
         """The connected one with the fewest ports at its last report."""

@@ -37,6 +37,8 @@ class PlaneClient(asyncio.Protocol):
         """Set before `connect` returns: the media process's name, and the ports open from before."""
         self.seen = 0
         """Number of the latest event that `events` was given."""
+        self.acknowledged = 0
+        """Number of the latest that the media process was told to forget."""
         self._events = events
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -53,7 +55,7 @@ class PlaneClient(asyncio.Protocol):
         """See `connect`."""
         await self._loop.create_unix_connection(lambda: self, path)
         await self._greeting
-        self.seen = self._after(self.hello)
+        self.seen = self.acknowledged = self._after(self.hello)
         self._request += 1
         await self._ask(protocol.Resume(self._request, self.seen))
 
@@ -114,6 +116,7 @@ class PlaneClient(asyncio.Protocol):
 
     def acknowledge(self) -> None:
         """What follows from the events up to `seen` is written down."""
+        self.acknowledged = self.seen
         self._send(protocol.Seen(self.seen))
 
     def reset(self) -> None:

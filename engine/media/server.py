@@ -130,7 +130,7 @@ class Service:
     def pump(self) -> None:
         """Take the core's events to control, or keep them for the next one."""
         events = self._plane.poll()
-        if any(isinstance(event, PortClosed) for event in events) and not self._plane.ports():
+        if any(isinstance(event, PortClosed) for event in events) and not self._plane.in_use:
             self.idle.set()
         self._give(events)
 
@@ -153,7 +153,7 @@ class Service:
 
     async def close(self) -> None:
         """Close all ports; returns when their recordings are on the disk, at the latest after CLOSING_TIME."""
-        if not self._plane.ports():
+        if not self._plane.in_use:
             return
         self.idle.clear()
         self._plane.close_all()
