@@ -394,6 +394,7 @@ class Control:
                 transactions=self._ua.transactions,
                 journal=self._journal.unsynced_ms / 1000,
                 media=self._lateness.seconds,
+                waiting=self._ua.waiting,
             ),
             self._clock.monotonic(),
         )

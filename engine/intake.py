@@ -48,6 +48,10 @@ class Intake:
         if any(place == flow for _, _, place in self._waiting):
             self._waiting = deque(it for it in self._waiting if it[2] != flow)
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def delay(self, now: float) -> float:
         """Seconds that the first in line has waited; 0 when nobody does."""
         return now - self._waiting[0][0] if self._waiting else 0.0

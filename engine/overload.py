@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from events.types import CallsShed, Event, OverloadBegan, OverloadEnded
 
-LEARNT_OVER = 6.0
+LEARNT_OVER = 12.0
 """Seconds over which the capacity is averaged."""
 LEARNT_FROM = 0.15
 """Share of the processor below which calls say little about what they cost: too much else runs."""
@@ -37,11 +37,11 @@ HOLD_FROM = 0.95
 """Share of a measure's limit above which the rate rises no more."""
 RISE, FASTEST_RISE = 0.5, 0.5
 """Share of the rate a second: for each share of the processor that is left to HOLD_FROM; and at most."""
-FALL_FULL, FALL_LATE, FASTEST_FALL = 0.1, 0.3, 1.0
+FALL_FULL, FALL_LATE, FASTEST_FALL = 0.1, 0.15, 1.0
 """The same while the processor is all taken; for each limit that the loop is late; and at most."""
 FALL_OTHER = 0.5
 """The same while another measure is at its limit."""
-PULL = 1.0
+PULL = 3.0
 """Share a second of the way to the capacity that the rate goes while the loop is in time."""
 HEADROOM = 1.3
 """The rate rises no further beyond what is really admitted."""
@@ -53,8 +53,12 @@ LOWEST = 5.0
 AVERAGED_OVER = 0.6
 """Seconds over which admitted calls and the busy share are averaged."""
 LAG_SAMPLES = 5
+WAIT_LIMIT = 0.5
+"""Seconds' worth of new calls that may wait for their turn."""
 REFUSED_FOR = 5.0
 """Seconds for which a refused INVITE is remembered: its retransmissions come within (T1, 2·T1, 4·T1 …)."""
+PROMISED_FOR = 5.0
+"""Seconds for which a place is kept for an INVITE that has not had its turn (it may never have: it must parse)."""
 REFUSED_LIMIT = 20_000
 TELL_EVERY = 1.0
 RETRY_AFTER = (3, 10)
@@ -75,6 +79,9 @@ class Load(NamedTuple):
     """Seconds that the oldest event has waited for its fsync."""
     media: float
     """Seconds: worst lateness of a media process's tick in its last report."""
+    waiting: float = 0.0
+    """New calls that have come and not had their turn. As many as take WAIT_LIMIT seconds, once we know how many that
+    is, count as a loop at its limit of lateness, and at once: they are no stall that is over when we hear of it."""
 
 
 class Limits(NamedTuple):
@@ -134,6 +141,7 @@ class Overload:
         self._shed: Counter[str] = Counter()
         self._told = 0.0
         self._refused: dict[str, float] = {}
+        self._promised: dict[str, float] = {}
         self.pressure = 0.0
         self._worst = 0.0
         self.closed = ""
@@ -163,7 +171,8 @@ class Overload:
         self._busy += (load.busy - self._busy) * part
         self._admitted_rate += (self._admitted / elapsed - self._admitted_rate) * part
         self._lags.append(load.lag)
-        load = load._replace(busy=self._busy, lag=sorted(self._lags)[LAG_SAMPLES // 2])
+        ahead = load.waiting / self._capacity.rate / WAIT_LIMIT * self._limits.lag
+        load = load._replace(busy=self._busy, lag=max(sorted(self._lags)[LAG_SAMPLES // 2], ahead))
         shares = {name: getattr(load, name) / limit for name, limit in self._limits._asdict().items()}
         cause = max(shares, key=shares.__getitem__)
         self.pressure = shares[cause]
@@ -204,6 +213,7 @@ class Overload:
         self._emit(OverloadEnded(lasted=round(now - self._spell.began, 3), shed=self._spell.shed))
         self._spell = None
         self._refused.clear()
+        self._promised.clear()
 
     def _tell(self, now: float, *, last: bool = False) -> None:
         if not self._shed or (now - self._told < TELL_EVERY and not last):
@@ -219,21 +229,24 @@ class Overload:
         """Whether this new INVITE may become a call. trunk: whose it is, "" for a phone's."""
         if self.refuses(branch, trunk, now):
             return False
-        if self._spell is not None:
-            self._spell.tokens -= 1.0
+        self._promised.pop(branch, None)
         self._admitted += 1
         return True
 
     def refuses(self, branch: str, trunk: str, now: float) -> bool:
-        """`admit` would say no, and this counts as that no. False changes nothing: `admit` must follow."""
+        """`admit` would say no, and this counts as that no. False is a promise: `admit` is to follow, and says yes.
+
+        Else all of a burst, read before the first of it is admitted, would seem to have the same place."""
         spell = self._spell
-        if spell is None:
+        if spell is None or branch in self._promised:
             return False
         if branch in self._refused:
             return True
         spell.tokens = min(spell.tokens + (now - spell.refilled) * spell.rate, max(1.0, spell.rate * BURST))
         spell.refilled = now
         if spell.tokens >= 1.0 and not self.closed:
+            spell.tokens -= 1.0
+            _remember(self._promised, branch, now, PROMISED_FOR)
             return False
         self._refuse(spell, branch, trunk, now)
         return True
@@ -251,10 +264,14 @@ class Overload:
         spell.calm_since = now
         spell.shed += 1
         self._shed[trunk] += 1
-        refused = self._refused
-        while refused and (len(refused) >= REFUSED_LIMIT or next(iter(refused.values())) <= now):
-            del refused[next(iter(refused))]
-        refused[branch] = now + REFUSED_FOR
+        _remember(self._refused, branch, now, REFUSED_FOR)
+
+
+def _remember(branches: dict[str, float], branch: str, now: float, seconds: float) -> None:
+    """Until then, or until REFUSED_LIMIT newer ones have come."""
+    while branches and (len(branches) >= REFUSED_LIMIT or next(iter(branches.values())) <= now):
+        del branches[next(iter(branches))]
+    branches[branch] = now + seconds
 
 
 def _drift(shares: Mapping[str, float]) -> float:

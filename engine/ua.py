@@ -179,8 +179,10 @@ class UserAgent:
             self._intake.take(data, flow)
 
     def _take(self, data: bytes, flow: Flow) -> None:
-        """Its turn has come."""
+        """Its turn has come. New calls that waited for it since before there were too many are refused at a glance."""
         now = self.clock.monotonic()
+        if self._screening.overload.shedding and data.startswith(b"INVITE ") and self._shed(data, flow, now):
+            return
         self._note(data, flow, sent=False)
         try:
             message = parse(data)
@@ -235,6 +237,11 @@ class UserAgent:
     def delay(self) -> float:
         """Seconds that the first of the new calls has waited for its turn."""
         return self._intake.delay(self.clock.monotonic())
+
+    @property
+    def waiting(self) -> int:
+        """New calls that wait for their turn."""
+        return self._intake.waiting
 
     def flow_lost(self, flow: Flow) -> None:
         """A connection is gone."""

@@ -102,7 +102,7 @@ class LocalPlane:
     def _clip(self, path: str) -> tuple[int, float, float]:
         """Its number, seconds, and the file's time: a changed file is loaded anew."""
         try:
-            modified = os.stat(path).st_mtime  # noqa: PTH116 - at each play, and Path costs thrice as much
+            modified = os.stat(path).st_mtime
         except OSError as error:
             raise PlaneError(f"clip {path}: {error.strerror}") from error
         known = self._clips.get(path)

@@ -72,7 +72,7 @@ class Server:
         self.ticks += 1
         self.late.append(max(self.backlog, now - self.line[0][0] if self.line else 0.0))
         if self.ticks % 10 == 0:
-            self.overload.sample(Load(self._ran / self._could, self.late[-1], 0.0, 0.0, 0.0), now)
+            self.overload.sample(Load(self._ran / self._could, self.late[-1], 0.0, 0.0, 0.0, len(self.line)), now)
             self._ran = self._could = 0.0
 
     def _take(self, now: float, left: float) -> float:
@@ -217,3 +217,14 @@ def test_while_closed_nothing_is_let_in_and_each_refusal_is_told() -> None:
     assert not overload.shedding
     assert sum(event.count for event in told if isinstance(event, CallsShed)) == 99
     assert [event.cause for event in told if isinstance(event, OverloadBegan)] == ["memory"]
+
+
+def test_a_line_of_new_calls_is_overload_at_once() -> None:
+    """Without waiting for a median: half a second's worth of them, as soon as we know what a call takes."""
+    overload = Overload(Limits(), lambda event: None)
+    for step in range(20):
+        for n in range(10):
+            overload.admit(f"{step} {n}", "", step / 10)
+        overload.sample(Load(0.5, 0.0, 0.0, 0.0, 0.0, 20 * step), step / 10)
+        assert not overload.shedding or 20 * step >= 95, "100 calls a second take half of the processor"
+    assert overload.shedding

@@ -133,3 +133,36 @@ def test_a_stranger_is_asked_for_his_password_as_ever() -> None:
         assert [data[:11] for data in sent] == [b"SIP/2.0 401"]
 
     play(story)
+
+
+def test_a_burst_read_at_once_shares_the_places_that_there_are() -> None:
+    """What is let in waits for its turn; those behind it in the same burst hear of that at a glance, not parsed."""
+
+    async def story() -> None:
+        world = World(n1001=wait)
+        sent = sent_by(world)
+        overload(world)
+        await asyncio.sleep(1.5 / world.overload.rate)
+        for n in range(5):
+            world.ua.receive(invite(n), TRUNK)
+        assert [data[:11] for data in sent] == [b"SIP/2.0 503"] * 4
+        await asyncio.sleep(0.1)
+        assert len(world.of(CallArrived)) == 1
+        assert sum(data.startswith(b"SIP/2.0 503") for data in sent) == 4
+
+    play(story)
+
+
+def test_calls_that_wait_when_it_begins_are_refused_at_a_glance() -> None:
+    async def story() -> None:
+        world = World(n1001=wait)
+        sent = sent_by(world)
+        for n in range(5):
+            world.ua.receive(invite(n), TRUNK)
+        assert sent == []
+        overload(world)
+        await asyncio.sleep(0)
+        assert [data[:11] for data in sent] == [b"SIP/2.0 503"] * 5
+        assert world.noted == [], "not parsed"
+
+    play(story)
