@@ -119,8 +119,9 @@ class Talks:
             held=place.held,
             released=place.released,
         )
-        talk = Talk(part, call.last_bridge if place.counted and not conferred else None)
-        if conferred:
+        counted = place.counted and not conferred
+        talk = Talk(part, call.last_bridge if counted else None)
+        if not counted:
             talk.count()
         if not part.released:
             self._parts.again(talk)

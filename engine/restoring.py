@@ -95,6 +95,8 @@ class Restored:
             there = self._ports(leg).get(leg.port) if leg.has_media else None
             if there is not None and not leg.stream.matches(there):
                 leg.stream.connect_again()
+            if leg.stream.present and leg.stream.given_back and leg.port in self._ports(leg):
+                leg.plane.close(leg.port)  # the order to close it was lost
 
     def claimed(self, plane: Plane) -> set[PortId]:
         """Ports of this plane that legs have."""
