@@ -51,6 +51,7 @@ class Restored:
         self._planes: dict[str, tuple[Plane, Ports]] = {}
         self._legs: list[SipLeg] = []
         self._left: list[SipLeg] = []
+        self._closing: list[SipLeg] = []
         self.calls: dict[CallId, LiveCall] = {}
 
     def read(self, legs: Mapping[str, bytes], calls: Mapping[str, bytes]) -> None:
@@ -95,7 +96,8 @@ class Restored:
             there = self._ports(leg).get(leg.port) if leg.has_media else None
             if there is not None and not leg.stream.matches(there):
                 leg.stream.connect_again()
-            if leg.stream.present and leg.stream.given_back and leg.port in self._ports(leg):
+        for leg in self._closing:
+            if leg.stream.present and leg.port in self._ports(leg):
                 leg.plane.close(leg.port)  # the order to close it was lost
 
     def claimed(self, plane: Plane) -> set[PortId]:
@@ -115,7 +117,8 @@ class Restored:
             for leg in legs:
                 self._leave(leg)
             return
-        ua, caller = self._ua, self._caller(callers[0])
+        ua, caller = self._ua, self._leg(callers[0])
+        assert isinstance(caller, CallerLeg)
         phones = [self._leg(leg) for leg in legs if leg is not callers[0]]
         call = LiveCall(
             ua, state.id, caller, caller=state.caller, name=state.name, dialled=state.dialled, trunk=state.trunk
@@ -128,7 +131,10 @@ class Restored:
 
     def _leg(self, state: LegState) -> SipLeg:
         """Whoever called may have gone over to another call."""
-        return self._outbound(state) if state.caller is None else self._caller(state)
+        leg = self._outbound(state) if state.caller is None else self._caller(state)
+        if state.stream.released and state.stream.port is not None:
+            self._closing.append(leg)
+        return leg
 
     def _caller(self, state: LegState) -> CallerLeg:
         assert state.caller is not None

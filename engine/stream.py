@@ -89,11 +89,6 @@ class Stream:
         return self._seat is not None or bool(self._left)
 
     @property
-    def given_back(self) -> bool:
-        """Its port is to be closed, or is."""
-        return self._released and self._seat is not None
-
-    @property
     def port(self) -> PortId:
         """Only while there is one."""
         assert self._seat is not None
