@@ -1,0 +1,104 @@
+"""A snapshot of control and the rest of the journal are worth the whole journal, wherever it was taken."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.past import NAME, Past
+from events import snapshots
+from events.journal import Journal
+from events.types import AgentState, AgentStateChanged
+from kernel.clock import Clock
+from kernel.ids import AgentName
+
+KEYS = ("call/a", "call/b", "leg/1", "agent/x")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(KEYS), st.sampled_from([b"", b"1", b'{"a":2}', b'"three"'])),
+        st.sampled_from(list(AgentState)).map(lambda state: ("event", state.value.encode())),
+        st.sampled_from([("commit", b""), ("snapshot", b"")]),
+    ),
+    max_size=40,
+)
+
+
+def went(journal: Journal, past: Past, steps: list[tuple[str, bytes]]) -> None:
+    journal.subscribe(past.follow)
+    was = AgentState.LOGGED_OUT
+    for what, value in steps:
+        if what == "event":
+            state = AgentState(value.decode())
+            journal.append(
+                AgentStateChanged(
+                    agent=AgentName("x"), state=state, previous=was, reason="", via="api", call=None, lasted=0.0
+                )
+            )
+            was = state
+        elif what == "commit":
+            journal.commit()
+        elif what == "snapshot":
+            journal.commit()
+            past.write()
+        else:
+            past.savings.put(what, value)
+    journal.commit()
+
+
+def opened(directory: Path, boot: bytes = b'"one"', segment_bytes: int = 300) -> tuple[Journal, Past]:
+    journal = Journal.open(directory, Clock(lambda: 1.0, 5000.0), segment_bytes=segment_bytes, sync_interval=0)
+    return journal, Past(directory, journal.save, boot)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives=st.lists(STEPS, min_size=1, max_size=3))
+def test_a_start_from_a_snapshot_equals_one_from_all(lives: list[list[tuple[str, bytes]]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "journal"
+        for steps in lives:
+            journal, past = opened(directory)
+            went(journal, past, steps)
+            journal.close()
+        journal, snapped = opened(directory)
+        for path in snapshots.folder(directory).glob("*"):
+            path.unlink()
+        whole = Past(directory, lambda key, state: None, b'"one"')
+        journal.close()
+        assert dict(snapped.savings.items()) == dict(whole.savings.items()) == dict(past.savings.items())
+        assert snapped.live == whole.live
+        assert snapped.agents == whole.agents
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00" * 40, None])
+def test_a_damaged_snapshot_is_passed_over(damage: bytes | None, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal, past = opened(directory)
+    went(
+        journal,
+        past,
+        [("call/a", b"1"), ("event", b"ready"), ("snapshot", b""), ("call/a", b""), ("event", b"on_call")],
+    )
+    journal.close()
+    (path,) = snapshots.folder(directory).glob(f"{NAME}*")
+    path.write_bytes(path.read_bytes()[:-7] if damage is None else damage)
+    journal, again = opened(directory)
+    journal.close()
+    assert dict(again.savings.items()) == dict(past.savings.items())
+    assert again.live == past.live
+
+
+def test_of_another_boot_nothing_is_kept(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal, past = opened(directory)
+    went(journal, past, [("call/a", b"1"), ("event", b"ready"), ("snapshot", b""), ("leg/1", b"1")])
+    journal.close()
+    journal, again = opened(directory, b'"two"')
+    journal.commit()
+    journal.close()
+    assert dict(again.savings.items()) == {"boot/id": b'"two"'}
+    journal, third = opened(directory, b'"two"')
+    journal.close()
+    assert dict(third.savings.items()) == {"boot/id": b'"two"'}
+    assert again.agents.keys() == {"x"}
