@@ -52,6 +52,7 @@ class CallerLeg(SipLeg):
         self._sips = invite is not None and wants_sips(invite)
         self._pending = invite  # until it has its final answer
         self._invite = invite  # until that is acknowledged
+        self._invite_data = b""  # the same as it is saved
         self._wish = Wish.NONE if invite is None else wish_of(invite)
         self._provisionals = Provisionals(1 + int(line.chance() * 65_536))
         self._said = 0  # status of our latest provisional response
@@ -295,7 +296,7 @@ class CallerLeg(SipLeg):
         state, invite = super().state(), self._invite
         state.caller = CallerState(
             key=self._key,
-            invite=b"" if invite is None else message_without_keys(invite.encode()),
+            invite=b"" if invite is None else self._invite_saved(invite),
             encrypted=invite is not None and b"a=crypto:" in invite.body,
             pending=self._pending is not None,
             said=self._said,
@@ -305,6 +306,12 @@ class CallerLeg(SipLeg):
             acked=self._acked.done(),
         )
         return state
+
+    def _invite_saved(self, invite: Request) -> bytes:
+        """It does not change, and is saved several times."""
+        if not self._invite_data:
+            self._invite_data = message_without_keys(invite.encode())
+        return self._invite_data
 
     def restore(self, state: LegState) -> None:
         """An INVITE without answer waits for it further, one that was answered absorbs its retransmissions; what was to

@@ -232,6 +232,7 @@ class SipLeg(ResponseHandler):
         if self.known:
             self._tell_end(by, reason)
         self.session.stop()
+        self._withdraw()
         had_none = not self.stream.present
         self.stream.release()
         if self.moving is not None:
@@ -239,6 +240,13 @@ class SipLeg(ResponseHandler):
         if had_none:
             self._report_media()  # gone with its media process
         self.listener.leg_ended(self, by, reason)
+
+    def _withdraw(self) -> None:
+        """A re-INVITE of ours must have its end: a peer may say 100, or ring, and then nothing."""
+        for key, _ in self._requests:
+            if key[1] == "INVITE" and self.line.layer.pending(key):
+                self.line.layer.cancel(key, self.line.clock.monotonic())
+                self.line.pump()
 
     def _tell_end(self, by: EndedBy, reason: str) -> None:
         talked = self.line.clock.monotonic() - self.answered_at if self.answered else 0.0
