@@ -573,6 +573,8 @@ class SipLeg(ResponseHandler):
             self.line.ports[self.plane, self.port] = self
         for _, data, flow in state.requests:
             self._see_through(data, flow)
+        if self.ended.done():
+            self._withdraw()
         self._arm()
 
     def _see_through(self, data: bytes, flow: Flow) -> None:
