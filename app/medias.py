@@ -133,9 +133,9 @@ class Medias:
         if self._held is not None:
             return
         for name, plane in self._planes.items():
-            now = MediaSaved(plane.hello.instance, plane.seen)
-            if self._seen[name] != now:
-                self._seen[name] = now
+            known, instance = self._seen[name], plane.hello.instance
+            if known.seen != plane.seen or known.instance != instance:
+                now = self._seen[name] = MediaSaved(instance, plane.seen)
                 put(name, msgspec.json.encode(now))
                 if plane.seen - plane.acknowledged >= ACKNOWLEDGE_EVERY:
                     self._soon(plane.acknowledge)

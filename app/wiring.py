@@ -103,6 +103,7 @@ class Control:
         self._journal = Journal.open(inputs.journal, clock)
         self._past = Past(inputs.journal, self._journal.save, boot_id())
         self.live = self._past.live
+        self._put_aor, self._put_agent, self._put_media = map(self._past.savings.under, ("aor", "agent", "media"))
         self._journal.subscribe(self._past.follow)
         self._memory = Memory(site.main.sip.overload.memory_mb << 20, self._close_to_new_calls)
         self._writing = Writing(self._journal, clock, self._memory.waits)
@@ -255,11 +256,10 @@ class Control:
 
     def _commit(self) -> None:
         """What is saved goes with the events that tell of it."""
-        put = self._past.savings.put
-        self._ua.save(put)
-        self._registration.save(lambda aor, state: put(f"aor/{aor}", state))
-        self._acd.roster.save(lambda name, state: put(f"agent/{name}", state))
-        self.medias.save(lambda name, state: put(f"media/{name}", state))
+        self._ua.save(self._past.savings.put)
+        self._registration.save(self._put_aor)
+        self._acd.roster.save(self._put_agent)
+        self.medias.save(self._put_media)
         self._writing.commit()
 
     def _close_to_new_calls(self, closed: bool) -> None:

@@ -20,6 +20,11 @@ class Savings:
             del self._kept[key]
         self._save(key, state)
 
+    def under(self, section: str) -> Callable[[str, bytes], None]:
+        """`put` of one section: KEY, state."""
+        put = self.put
+        return lambda key, state: put(f"{section}/{key}", state)
+
     def read(self, key: str, state: bytes) -> None:
         """What the journal or a snapshot holds: for `Tail`."""
         if state:

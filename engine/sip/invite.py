@@ -111,7 +111,7 @@ class Exchange(StrEnum):
 
 
 class _Unacknowledged:
-    __slots__ = ("answer_due", "end_at", "first", "interval", "key", "next_at", "response")
+    __slots__ = ("_data", "answer_due", "end_at", "first", "interval", "key", "next_at", "response")
 
     def __init__(self, key: ServerKey, response: Response, now: float, timers: Timers) -> None:
         self.key = key
@@ -121,6 +121,13 @@ class _Unacknowledged:
         self.end_at = now + 64 * timers.t1
         self.answer_due = False
         self.first = False
+        self._data = b""
+
+    @property
+    def data(self) -> bytes:
+        """The response as bytes, made once: it is saved several times."""
+        self._data = self._data or self.response.encode()
+        return self._data
 
 
 class Unacknowledged(msgspec.Struct, array_like=True):
@@ -201,7 +208,7 @@ class InviteUsage:
             sent_seq=self._sent_seq,
             ack=self._ack,
             unacknowledged=[
-                Unacknowledged(e.key, e.response.encode(), e.interval, e.next_at, e.end_at, e.answer_due, e.first)
+                Unacknowledged(e.key, e.data, e.interval, e.next_at, e.end_at, e.answer_due, e.first)
                 for e in self._unacknowledged.values()
             ],
             provisional=None if self._refresh is None else (self._refresh_at, self._refresh.response.encode()),
