@@ -35,7 +35,7 @@ class ReferenceCore:
         self._recordings: dict[int, Recording] = {}
         self._refused = 0
         self._conferences: list[Conference] = []
-        self._tokens = 0
+        self._free_recordings = list(range(ports - 1, -1, -1))
         self._now = 0
         self._tick: int | None = None
         self._dropped = 0
@@ -126,8 +126,9 @@ class ReferenceCore:
             conference.leave(leg)
 
     def record(self, left: int, right: int, fd: int) -> int:
-        self._tokens += 1
-        token = self._tokens
+        if not self._free_recordings:
+            raise RuntimeError("no place for a recording")
+        token = self._free_recordings.pop()
         self._do(lambda: self._record(token, left, right, fd))
         return token
 
@@ -195,6 +196,7 @@ class ReferenceCore:
         if events:
             os.read(self._read, 1)
         self._free += [port & 0xFFFF for kind, port, *_ in events if kind == Told.PORT_CLOSED]
+        self._free_recordings += [told[0] for kind, _, told, *_ in events if kind == Told.RECORDING_DONE]
         return events
 
     def stats(self, port: int) -> dict[str, Any]:
@@ -228,17 +230,20 @@ class ReferenceCore:
             self._tick = now // 1_000_000
         while self._commands:
             self._commands.popleft()()
-        for leg in list(self._legs.values()):
-            leg.receive(now)
-        while self._tick < now // 1_000_000:
-            self._tick += 1
-            self._visit(self._tick)
+        some = True
+        while some:  # ticks come after the first datagrams, as in a native turn: only those are before what is late
+            some = sum(leg.receive(now) for leg in list(self._legs.values())) > 0
+            while self._tick < now // 1_000_000:
+                self._tick += 1
+                self._visit(self._tick)
 
     def _visit(self, tick: int) -> None:
         for leg in sorted(self._legs.values(), key=lambda leg: leg.slot):
             if leg.slot % VISIT_MS == tick % VISIT_MS:
                 leg.visit(tick, self._now)
-        for token, recording in list(self._recordings.items()):
+        for token, recording in sorted(self._recordings.items()):
+            if token % VISIT_MS != tick % VISIT_MS:
+                continue
             recording.advance(self._now)
             if recording.written:
                 refused = recording.length - recording.good

@@ -1,5 +1,6 @@
 """One leg of the reference plane: who may send to it (latching), what it hears, and the packets that leave it."""
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -118,15 +119,15 @@ class Leg:
 
     # --- what comes ---
 
-    def receive(self, now: int) -> None:
-        """All that waits on both sockets."""
+    def receive(self, now: int) -> bool:
+        """The next datagram of each socket. False: there was none."""
+        some = False
         for index, one in enumerate(self._sockets):
-            while True:
-                try:
-                    data, origin = one.recvfrom(65536)
-                except BlockingIOError:
-                    break
+            with contextlib.suppress(BlockingIOError):
+                data, origin = one.recvfrom(65536)
+                some = True
                 (self._rtcp if index else self._rtp)(data, origin[:2], now)
+        return some
 
     def _rtp(self, data: bytes, origin: Address, now: int) -> None:
         if is_stun(data):
