@@ -55,7 +55,7 @@ CATALOGUE = (
             "mary.jones:\n    §display: Mary Jones\n    user: \"8003\"", "needs either 'password' or 'ha1'"),
     mistake(QUEUES, "    display: 人工服务 Operator\n    ring", "    §ring", "queues.operator: 'display' is missing"),
     mistake(TRUNKS, "networks: [127.0.0.0/8, \"::1/128\"]\n    max", "§max",
-            "a trunk needs 'networks', 'inbound' or 'outbound'"),
+            "a trunk needs 'networks', 'trust', 'inbound' or 'outbound'"),
     # Wrong values
     mistake(MAIN, "udp:127.0.0.1:5060", "§udp:127.0.0.1:99999", "sip.listen: port 99999 is not 0…65535"),
     mistake(MAIN, "udp:127.0.0.1:5060", "§udp:127.0.0.1:20005", "sip.listen: port 20005 lies within the media ports"),

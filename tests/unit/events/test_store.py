@@ -119,7 +119,7 @@ def test_one_call_row_by_row(url: str) -> None:
 _names = itertools.count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(any_events(), min_size=1, max_size=25), places=st.lists(st.integers(0, 25), max_size=4))
 @pytest.mark.postgres
 def test_any_events_in_any_portions_give_equal_tables_on_both_databases(
