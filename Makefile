@@ -11,7 +11,11 @@ BUILD  := pyproject.toml $(wildcard setup.py) $(wildcard engine/media/native/*.p
           $(wildcard engine/media/native/*.h)
 # Debian package and a command (or a file) of it: what the tests need beside Python.
 DEBIAN := sip-tester:sipp postgresql:initdb linphone-cli:linphonec kamailio:kamailio \
-          kamailio-tls-modules:/usr/lib/*/kamailio/modules/tls.so iproute2:ip
+          kamailio-tls-modules:/usr/lib/*/kamailio/modules/tls.so iproute2:ip mount:mount
+
+# Tests without a foreign program and without a whole hotline take no notice of each other; the others share the machine.
+ALONE  := tests/attack tests/e2e tests/interop
+BESIDE := tests/unit tests/properties tests/scenarios
 
 .PHONY: help run test interop bench check clean tools debian
 
@@ -21,8 +25,16 @@ help: ## Show this list
 run: $(BIN)/.run ## Start the hotline with the example site (SITE=DIR for another)
 	@exec $(BIN)/callwright serve --site $(SITE)
 
-test: $(BIN)/.test debian ## Run all tests
+test: export PYTHONDONTWRITEBYTECODE = # else each hotline that a test starts would compile everything anew
+test: $(BIN)/.test debian ## Run all tests (ARGS="…" for some: pytest's own words)
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	@status=0; set -x; \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(BESIDE) || status=1; \
+	$(BIN)/python -m pytest $(ALONE) || status=1; \
+	{ set +x; } 2>/dev/null; exit $$status
+endif
 
 interop: $(BIN)/.test debian ## Try every foreign phone, proxy and B2BUA with all it can; writes docs/interop.md
 	CALLWRIGHT_INTEROP=full $(BIN)/python -m pytest tests/interop $(ARGS); status=$$?; \

@@ -35,7 +35,19 @@ class PostgresServer:
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         self._run(
-            [_binary("initdb"), "-N", "-D", str(self._data), "-U", "callwright", "-A", "trust", "-E", "UTF8", "--locale=C"]
+            [
+                _binary("initdb"),
+                "-N",
+                "-D",
+                str(self._data),
+                "-U",
+                "callwright",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+            ]
         )
 
     def url(self, database: str = "postgres") -> str:

@@ -1,5 +1,6 @@
 """A plane over a stepped core, and phones at the other end of its ports: real loopback sockets, time given by hand."""
 
+import os
 import random
 import socket
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from engine.rtp.rtcp import parse as parse_report
 MS = 1_000_000
 FRAME = 160
 START = 1_000_000 * MS
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(31000 + 250 * (WORKER % 4), 31250 + 250 * (WORKER % 4))
+"""Of each process of a parallel run its own: a packet to a port just closed must not reach another test's."""
 
 
 def tone_wav(samples: NDArray[np.int16], *, channels: int = 1, rate: int = 8000) -> bytes:
@@ -154,7 +158,7 @@ def _drain(one: socket.socket) -> list[bytes]:
 
 
 class Rig:
-    def __init__(self, core: Core, folder: Path, ports: range = range(31000, 32000)) -> None:
+    def __init__(self, core: Core, folder: Path, ports: range = PORTS) -> None:
         self.core, self.folder, self.now = core, folder, START
         self.recordings = folder / "recordings"
         self.recordings.mkdir(exist_ok=True)
