@@ -66,10 +66,13 @@ def test_a_hostile_name_is_kept_as_text(hotline: Site, kind: str) -> None:
 
 
 def assert_lines_are_json(hotline: Site) -> None:
-    """Every line of the journal and of the log is one object, and holds nothing that a terminal obeys."""
+    """Every line of the journal is one object, or a key and what is kept under it (`~call/… {…}`), and no line of the
+    log holds anything that a terminal obeys."""
     for segment in hotline.journal.glob("*.jsonl"):
         for line in segment.read_bytes().splitlines():
-            json.loads(line)
+            key, _, kept = line.partition(b" ") if line.startswith(b"~") else (b"", b"", line)
+            assert key.isascii()
+            json.loads(kept or b"null")
     for printed in hotline.output:
         assert "\x1b" not in printed
         assert "\x07" not in printed
