@@ -17,8 +17,8 @@ SOMETIMES, NEVER = 20, 1_000_000
 IDLE_EVERY, BUSY_EVERY = 60.0, 3600.0
 """Seconds between two looks at everything: while there is nothing to hold up, and at most."""
 TRIM_EVERY = 60.0
-"""Seconds between two times that free pages in the middle of the C heap are given back: messages of all sizes come and go
-there, and without that a heap of 18 MB had 55 MB after half an hour of 28 calls/s. Takes up to 15 ms."""
+"""Seconds between two times that free pages in the middle of the C heap are given back: messages of all sizes come and
+go there, and without that a heap of 18 MB had 55 MB after half an hour of 28 calls/s. Takes up to 15 ms."""
 
 
 def settle(*, old: int = NEVER) -> None:
