@@ -571,6 +571,9 @@ class SipLeg(ResponseHandler):
             self.line.dialogs[self.dialog.id] = self
         if self.stream.present:
             self.line.ports[self.plane, self.port] = self
+        for unacknowledged in state.usage.unacknowledged:
+            if not unacknowledged.first:
+                self.line.layer.adopt_accepted(unacknowledged.key, self._flow, self.line.clock.monotonic())
         for _, data, flow in state.requests:
             self._see_through(data, flow)
         if self.ended.done():

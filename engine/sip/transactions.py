@@ -350,6 +350,14 @@ class TransactionLayer:
         server.data = b"" if 200 <= last.status < 300 else last.encode()
         self._settle(server)
 
+    def adopt_accepted(self, key: ServerKey, flow: Flow, now: float) -> None:
+        """Go on with a re-INVITE that an earlier process answered 2xx, and whose ACK is awaited: the 2xx may be given
+        again. flow: where to."""
+        machine = InviteServer(now, flow.reliable, self._timers)
+        server = self._servers[key] = ServerRecord(key, machine, flow)
+        machine.feed(said("INVITE", 200), now)
+        self._settle(server)
+
     def flow_failed(self, flow: Flow, now: float) -> None:
         """The transport could not send on this flow, or its connection is gone: requests on it fail."""
         if flow.reliable:

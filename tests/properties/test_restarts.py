@@ -4,7 +4,7 @@ twice and nothing is left over."""
 import asyncio
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acd.parts import Choice
@@ -128,6 +128,13 @@ def lose_media(world: RestartWorld) -> None:
     kills=st.lists(st.integers(0, 350).map(lambda tenths: tenths / 10), max_size=2),
     kill_after=st.lists(st.integers(1, 60), max_size=2, unique=True),
     patience=st.tuples(st.sampled_from([0.3, 2.0, None]), st.sampled_from([0.0, 1.0])),
+)
+@example(
+    script=[(2.2, "media", 0), (2.1, "hold", 0)],
+    kill_at=[],
+    kills=[],
+    kill_after=[13, 27],  # between the 200 to a re-INVITE that was saved and its way out
+    patience=(2.0, 0.0),
 )
 @settings(max_examples=50, deadline=None)
 def test_whatever_happens_when(
