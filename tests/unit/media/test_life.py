@@ -12,7 +12,7 @@ from engine.media.core import Core
 from engine.media.plane import Direction, PlaneError, PlayDone, PlayId, PortClosed, PortStats, RtpTimeout
 from engine.rtp import rtcp
 from tests.unit.media.conftest import MAKERS
-from tests.unit.media.rig import START, Phone, Rig
+from tests.unit.media.rig import PORTS, START, Phone, Rig
 
 WORDS = bytes(range(160))
 
@@ -33,10 +33,11 @@ def test_pair_is_even_and_odd(rig: Rig) -> None:
 
 
 def test_a_port_that_is_asked_for_is_given_if_it_is_free(rig: Rig) -> None:
-    assert rig.plane.open("127.0.0.1", rtp_port=31_444)[1] == 31_444
-    others = [rig.plane.open("127.0.0.1", rtp_port=number)[1] for number in (31_444, 31_445, 999)]
-    assert len({31_444, *others}) == 4
-    assert all(number % 2 == 0 and 31_000 <= number < 32_000 for number in others)
+    wanted = PORTS[144]
+    assert rig.plane.open("127.0.0.1", rtp_port=wanted)[1] == wanted
+    others = [rig.plane.open("127.0.0.1", rtp_port=number)[1] for number in (wanted, wanted + 1, 999)]
+    assert len({wanted, *others}) == 4
+    assert all(number % 2 == 0 and number in PORTS for number in others)
 
 
 def test_close_frees_descriptors_at_once(rig: Rig) -> None:
