@@ -31,6 +31,7 @@ class Sample:
     """Anonymous memory: what grows in it is ours. PSS also moves with whoever else maps the same libraries."""
     descriptors: dict[str, int]
     tasks: int
+    """Of control's loop; -1: no report since the sample before."""
     setup_p50: float
     setup_p99: float
     agent_p50: float
@@ -61,13 +62,15 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
     memory = {who: _slope(times, [s.own_kb.get(who, 0) / 1024 for s in samples], span) for who in _names(samples)}
     shared = _slope(times, [sum(s.pss_kb.values()) / 1024 for s in samples], span)
     files = {who: _slope(times, [s.descriptors.get(who, 0) for s in samples], span) for who in _names(samples)}
-    tasks = _slope(times, [sample.tasks for sample in samples], span)
+    counted = [(sample.at, sample.tasks) for sample in samples if sample.tasks >= 0]
+    tasks = _slope([at for at, _ in counted], [count for _, count in counted], span)
     latencies = {
         name: _latency(samples, name, span, seconds) for name in ("setup_p50", "setup_p99", "agent_p50", "audio_p99")
     }
     grows = sum(memory.values())
     steady = (
         grows < MEMORY_MB_PER_HOUR
+        and len(counted) > 1
         and max(map(abs, [tasks, *files.values()])) < COUNT_PER_HOUR
         and all(entry["within"] for entry in latencies.values())
     )

@@ -45,6 +45,14 @@ def test_each_kind_of_growth_is_seen(name: str, of: Any) -> None:
     assert not judge(hour(**{name: of}), HOUR)["steady"]
 
 
+def test_a_sample_without_a_report_counts_no_tasks() -> None:
+    assert judge(hour(tasks=lambda at: 300 if at % 20 else -1), HOUR)["tasks_per_hour"] == 0.0
+
+
+def test_tasks_that_nobody_reported_are_not_steady() -> None:
+    assert not judge(hour(tasks=lambda _: -1), HOUR)["steady"]
+
+
 def test_growth_while_warming_up_is_none() -> None:
     def filling(at: float) -> dict[str, int]:
         return {"app.control": 50_000 + int(min(at, 590.0) * 100)}
