@@ -102,7 +102,7 @@ def _from_journal(directory: Path, call: str) -> Iterator[Recorded]:
     needle = msgspec.json.encode(call)
     for _, path in segments(directory):
         for _, line in lines(path):
-            if needle in line and line[0] != SAVED and line.endswith(b"\n"):
+            if needle in line and not line.startswith(SAVED) and line.endswith(b"\n"):
                 record = decode(line)
                 if getattr(record.event, "call", None) == call:
                     yield record

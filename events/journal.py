@@ -135,7 +135,7 @@ class Journal:
         key: without space or newline. state: JSON without a newline; b"" takes it back. While MAX_BUFFER waits for the
         disk nothing is kept: it would be out of date when the disk has room."""
         if len(self._buffer) <= MAX_BUFFER and len(state) < MAX_LINE - 1000:
-            self._buffer += b"%c%b %b\n" % (SAVED, key.encode(), state)
+            self._buffer += b"%b%b %b\n" % (SAVED, key.encode(), state)
 
     def commit(self) -> None:
         """Write all that was appended. Raises JournalFull, or what a subscriber raised (the write is done then)."""
@@ -318,7 +318,7 @@ class Tail:
         end = chunk.rfind(b"\n") + 1
         records: list[Recorded] = []
         for line in chunk[:end].split(b"\n")[:-1]:
-            if line[:1] == b"~":
+            if line.startswith(SAVED):
                 self._offset += len(line) + 1
                 if self._saved is not None:
                     key, _, state = line[1:].partition(b" ")

@@ -39,8 +39,3 @@ class Savings:
 
     def items(self) -> Iterator[tuple[str, bytes]]:
         yield from self._kept.items()
-
-    def drop(self, section: str) -> None:
-        """Forget all keys of a section, in the journal too."""
-        for key in self.section(section):
-            self.put(f"{section}/{key}", b"")

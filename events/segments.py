@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from events.codec import BadLine, decode, head
 
-SAVED = ord("~")
+SAVED: Final = b"~"
 """First byte of a line that is no event: see journal.py."""
 MAX_LINE = 1 << 20
 """Longest line, in bytes. `Journal.append` refuses more, so one read of this size always meets a newline."""
@@ -76,7 +77,7 @@ def find(fd: int, first: int, seq: int) -> tuple[int, int]:
         middle = (low + high) // 2
         chunk = os.pread(fd, MAX_LINE * 2, middle)
         begin = chunk.find(b"\n") + 1
-        while begin and chunk[begin : begin + 1] == b"~":
+        while begin and chunk.startswith(SAVED, begin):
             begin = chunk.find(b"\n", begin) + 1
         end = chunk.find(b"\n", begin) + 1
         if not begin or not end:
@@ -145,7 +146,7 @@ def _scan(path: Path, seq: int, at: float) -> tuple[int, float, int]:
     good = 0
     doubted = path.stat().st_size - _DOUBTED
     for offset, line in lines(path):
-        if line[0] == SAVED and line.endswith(b"\n"):
+        if line.startswith(SAVED) and line.endswith(b"\n"):
             good = offset + len(line)
             continue
         try:
@@ -171,7 +172,7 @@ def _last(path: Path) -> tuple[int, float]:
             if not tail.endswith(b"\n"):
                 return -1, 0.0
             whole = tail.split(b"\n")[0 if window >= size else 1 : -1]
-            last = next((line for line in reversed(whole) if line[:1] != b"~"), b"")
+            last = next((line for line in reversed(whole) if not line.startswith(SAVED)), b"")
             if last or window >= size:
                 break
             window *= 4
