@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from events import codec, live_codec, snapshots
+from events import codec, live_codec
 from events.fold import LiveState
-from events.journal import holds, read
+from events.journal import read
 from events.savings import Savings
 from events.segments import begins
+from events.snapshots import Snapshots
 from events.types import AgentStateChanged, Recorded
 from kernel.ids import AgentName
 
@@ -45,7 +46,7 @@ class Past:
         """The last change of each agent's state."""
         self.savings = Savings(save)
         self._journal = journal
-        self._failing = False
+        self._snapshots = Snapshots(journal, NAME, VERSION)
         for record in read(journal, self._restore(), self.savings.read):
             self.follow(record)
         self._check(boot)
@@ -85,22 +86,13 @@ class Past:
             return b""
 
     def _write(self, seq: int, at: float, payload: bytes) -> None:
-        if not payload or not seq:
-            return
-        try:
-            snapshots.save(snapshots.folder(self._journal), NAME, seq, VERSION, payload, at=at)
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                log.warning("no snapshot could be written; a restart reads more of the log", error=str(error))
-            self._failing = True
+        if payload and seq:
+            self._snapshots.save(seq, at, payload)
 
     def _restore(self) -> int:
         """From the newest snapshot that fits. Returns the event after which the log is to be read."""
         first = begins(self._journal)
-        found = snapshots.load(
-            snapshots.folder(self._journal), NAME, VERSION, stands=lambda seq, at: holds(self._journal, seq, at)
-        )
+        found = self._snapshots.load()
         if found is None:
             return first - 1
         try:

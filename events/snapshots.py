@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from events.journal import holds
 from events.segments import sync_directory
 
 KEPT: Final = 2
@@ -39,6 +40,36 @@ class _Head(msgspec.Struct):
 
 class _Unfit(Exception):
     """Why a file is passed over."""
+
+
+class Snapshots:
+    """Those of one fold of a journal. version: of the payload's form."""
+
+    def __init__(self, journal: Path, name: str, version: int) -> None:
+        self._journal = journal
+        self._name = name
+        self._version = version
+        self._failing = False
+
+    def save(self, seq: int, at: float, payload: bytes) -> None:
+        """The fold of records 1 to `seq`, the last of which is of time `at`. That it can't be written is logged, once
+        until one was written again. Blocks for two fsyncs."""
+        try:
+            save(folder(self._journal), self._name, seq, self._version, payload, at=at)
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                log.warning("no snapshot could be written; a restart reads more of the log", error=str(error))
+            self._failing = True
+
+    def load(self) -> tuple[int, bytes] | None:
+        """(seq, payload) of the newest that fits and whose last record the journal still has."""
+        return load(
+            folder(self._journal),
+            self._name,
+            self._version,
+            stands=lambda seq, at: holds(self._journal, seq, at),
+        )
 
 
 def folder(journal: Path) -> Path:

@@ -10,10 +10,11 @@ from types import ModuleType
 import msgspec
 import structlog
 
-from events import codec, fold, live, live_codec, snapshots, types
+from events import codec, fold, live, live_codec, types
 from events.fold import LiveState
-from events.journal import Tail, holds
+from events.journal import Tail
 from events.segments import begins
+from events.snapshots import Snapshots
 from metrics import exporter, names, tally
 from metrics import fold as metrics_fold
 from metrics.exporter import Exporter
@@ -57,10 +58,10 @@ class Feed:
         """Whether the end of the journal was reached once. Before that, what is shown is the past."""
         self._journal = journal
         self._code = _fingerprint(FOLDS)
+        self._snapshots = Snapshots(journal, NAME, VERSION)
         self._saved = self._restore()
         """Event of the last snapshot."""
         self._save_at = wall() + SAVE_EVERY
-        self._failing = False
         self._writing = threading.Lock()  # the last one, at the end, may find one under way
         self._tail = Tail(journal, self._saved)
 
@@ -103,22 +104,13 @@ class Feed:
         if seq <= self._saved:
             return
         self._saved = seq
-        if not payload:
-            return
-        try:
-            snapshots.save(snapshots.folder(self._journal), NAME, seq, VERSION, payload, at=at)
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                log.warning("no snapshot could be written; a restart reads more of the log", error=str(error))
-            self._failing = True
+        if payload:
+            self._snapshots.save(seq, at, payload)
 
     def _restore(self) -> int:
         """From the newest snapshot that fits. Returns the event after which the journal is to be read."""
         first = begins(self._journal)
-        found = snapshots.load(
-            snapshots.folder(self._journal), NAME, VERSION, stands=lambda seq, at: holds(self._journal, seq, at)
-        )
+        found = self._snapshots.load()
         if found is not None and self._take(found[1], whole=first == 1):
             log.info("going on from a snapshot", seq=found[0])
             return found[0]

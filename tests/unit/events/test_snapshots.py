@@ -1,12 +1,14 @@
 """events.snapshots: a short cut that is whole or not there."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from events.journal import Journal, holds
-from events.snapshots import floors, load, save
+from events.snapshots import Snapshots, floors, folder, load, save
 from events.types import ControlStopped
 from kernel.clock import Clock
 
@@ -91,3 +93,28 @@ def test_one_that_stands_for_less_takes_the_place_of_those_that_stood_for_more(t
     save(tmp_path, "live", 150, 1, b"now")
     assert load(tmp_path, "live", 1) == (150, b"now")
     assert floors(tmp_path) == {"live": 100}
+
+
+def test_that_none_can_be_written_is_said_once_until_one_could(tmp_path: Path) -> None:
+    of_fold = Snapshots(tmp_path, "live", 1)
+    folder(tmp_path).write_bytes(b"")  # in the way
+    with capture_logs() as logs:
+        of_fold.save(1, 0.5, b"a")
+        of_fold.save(2, 0.5, b"b")
+        assert [entry["log_level"] for entry in logs] == ["warning"]
+
+        folder(tmp_path).unlink()
+        of_fold.save(3, 0.5, b"c")
+        assert load(folder(tmp_path), "live", 1) == (3, b"c")
+        shutil.rmtree(folder(tmp_path))
+        folder(tmp_path).write_bytes(b"")
+        of_fold.save(4, 0.5, b"d")
+        assert [entry["log_level"] for entry in logs] == ["warning", "warning"]
+
+
+def test_one_that_knows_more_than_the_journal_is_passed_over(tmp_path: Path) -> None:
+    of_fold = Snapshots(tmp_path, "live", 1)
+    with capture_logs() as logs:
+        of_fold.save(9, 1.0, b"of a journal that is gone")
+        assert of_fold.load() is None
+    assert [entry["event"] for entry in logs] == ["snapshot passed over"]
