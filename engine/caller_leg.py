@@ -16,7 +16,7 @@ from engine.sip.dialog import uas_dialog
 from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.message import Request, Response, reply
-from engine.sip.parse import parse
+from engine.sip.parse import parse_response
 from engine.sip.provisional import Again, Provisionals, Refresh, Wish, rack_of, wish_of
 from engine.sip.transactions import ServerKey
 from events.types import EndedBy, LegEarlyMedia
@@ -330,7 +330,7 @@ class CallerLeg(SipLeg):
         now, said = self.line.clock.monotonic(), saved.said if self._pending is not None else self.sip_status
         last = reply(self._invite, said, to_tag=self._tag) if said else None
         if self._pending is not None and state.usage.provisional is not None:
-            last = _response(state.usage.provisional[1])
+            last = parse_response(state.usage.provisional[1])
         self.line.layer.adopt_invite(self._key, self._invite, self._flow, now, last=last)
         if self._pending is None:
             if self.answered and self.dialog is not None:
@@ -338,7 +338,7 @@ class CallerLeg(SipLeg):
         elif saved.encrypted:
             self.reject(503, "restart")
         else:
-            responses = [_response(data) for data in saved.reliable]
+            responses = [parse_response(data) for data in saved.reliable]
             self._send_reliably(self._provisionals.restore(saved.rseq, responses, now))
             self._arm()
 
@@ -361,9 +361,3 @@ class CallerLeg(SipLeg):
                 case _:
                     self.reject(504, "prack_missing")
         super()._tick()
-
-
-def _response(data: bytes) -> Response:
-    message = parse(data)
-    assert isinstance(message, Response)
-    return message

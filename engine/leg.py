@@ -44,7 +44,7 @@ from engine.sip.invite import (
     SendBye,
 )
 from engine.sip.message import Request, Response, reply
-from engine.sip.parse import parse
+from engine.sip.parse import parse_request
 from engine.sip.transactions import ClientKey, ServerKey
 from engine.stream import Stream
 from engine.trunks.credentials import Credentials
@@ -581,8 +581,7 @@ class SipLeg(ResponseHandler):
         self._arm()
 
     def _see_through(self, data: bytes, flow: Flow) -> None:
-        request = parse(data)
-        assert isinstance(request, Request)
+        request = parse_request(data)
         key = self.line.layer.adopt_request(request, flow, self.line.clock.monotonic())
         if request.method == "INVITE":
             again = Reinvite(self)

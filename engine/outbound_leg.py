@@ -22,7 +22,7 @@ from engine.sip.flow import Flow
 from engine.sip.grammar import BadHeader
 from engine.sip.invite import Heard
 from engine.sip.message import Headers, Request, Response
-from engine.sip.parse import parse
+from engine.sip.parse import parse_request
 from engine.sip.transactions import ClientKey, ServerKey
 from events.types import EndedBy, LegAnswered, LegDialled, LegEarlyMedia, LegRinging
 from kernel.ids import CallId, LegId
@@ -182,10 +182,8 @@ class OutboundLeg(SipLeg):
             self.outcome.set_result(saved.outcome)
         now = self.line.clock.monotonic()
         if saved.invite:
-            invite = parse(saved.invite)
-            assert isinstance(invite, Request)
-            self._invite = invite
-            self._key = self.line.layer.adopt_request(invite, self._flow, now)
+            self._invite = parse_request(saved.invite)
+            self._key = self.line.layer.adopt_request(self._invite, self._flow, now)
             self.line.clients[self._key] = self
             if state.ended is not None:
                 self.line.layer.cancel(self._key, now)

@@ -26,8 +26,7 @@ from engine.outbound_leg import OutboundLeg
 from engine.saved import CallState, LegState
 from engine.session import LiveCall
 from engine.sip.grammar import ParseError
-from engine.sip.message import Request
-from engine.sip.parse import parse
+from engine.sip.parse import parse_request
 from kernel.ids import CallId
 
 if TYPE_CHECKING:
@@ -138,8 +137,7 @@ class Restored:
 
     def _caller(self, state: LegState) -> CallerLeg:
         assert state.caller is not None
-        invite = parse(state.caller.invite) if state.caller.invite else None
-        assert invite is None or isinstance(invite, Request)
+        invite = parse_request(state.caller.invite) if state.caller.invite else None
         leg = CallerLeg(
             self._ua.line,
             self._plane(state),

@@ -21,7 +21,7 @@ import msgspec
 from engine.sip.machine import NEVER, STANDARD, Timers
 from engine.sip.matching import ClientKey, ServerKey
 from engine.sip.message import Request, Response
-from engine.sip.parse import parse
+from engine.sip.parse import parse_response
 
 REFRESH_EVERY: Final = 60.0
 """§13.3.1.1: a ringing UAS says so each minute, lest proxies give up."""
@@ -221,14 +221,14 @@ class InviteUsage:
         self._theirs, self._theirs_offers, self._exchange = state.theirs, state.theirs_offers, state.exchange
         self._sent, self._sent_seq, self._ack = state.sent, state.sent_seq, state.ack
         for saved in state.unacknowledged:
-            response = _response(saved.response)
+            response = parse_response(saved.response)
             entry = _Unacknowledged(saved.key, response, 0.0, self._timers)
             entry.interval, entry.next_at, entry.end_at = saved.interval, saved.next_at, saved.end_at
             entry.answer_due, entry.first = saved.answer_due, saved.first
             self._unacknowledged[response.cseq.number] = entry
         if state.provisional is not None and state.theirs is not None:
             self._refresh_at, data = state.provisional
-            self._refresh = SendAgain(state.theirs, _response(data))
+            self._refresh = SendAgain(state.theirs, parse_response(data))
         self._retry_at = NEVER if state.retry_at is None else state.retry_at
 
     @property
@@ -449,12 +449,6 @@ class InviteUsage:
             self._end()
             return Heard.GONE
         return Heard.REFUSED
-
-
-def _response(data: bytes) -> Response:
-    message = parse(data)
-    assert isinstance(message, Response)
-    return message
 
 
 def _glare_wait(caller: bool, chance: float) -> float:

@@ -90,6 +90,22 @@ def parse(data: bytes) -> Request | Response:
     return message
 
 
+def parse_request(data: bytes) -> Request:
+    """As `parse`; a response raises ParseError too."""
+    message = parse(data)
+    if not isinstance(message, Request):
+        raise ParseError("Not a Request")
+    return message
+
+
+def parse_response(data: bytes) -> Response:
+    """As `parse`; a request raises ParseError too."""
+    message = parse(data)
+    if not isinstance(message, Response):
+        raise ParseError("Not a Response")
+    return message
+
+
 def bad_request(error: ParseError) -> bytes | None:
     """The answer to a message that parse refused, to be sent to where it came from; None when it must be dropped:
     a response, an ACK, or without a Via that says whose transaction it is.

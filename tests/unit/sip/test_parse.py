@@ -6,7 +6,7 @@ import pytest
 
 from engine.sip.grammar import MAX_HEADERS, MAX_LINE, MAX_MESSAGE, ParseError
 from engine.sip.message import Request, Response, reply
-from engine.sip.parse import bad_request, parse, refuse
+from engine.sip.parse import bad_request, parse, parse_request, parse_response, refuse
 
 HEAD = (
     b"INVITE sip:1001@hotline.example SIP/2.0\r\n"
@@ -241,3 +241,12 @@ def test_degenerate_values(name: str, value: str) -> None:
         bad_request(error)
     else:
         _ = (request.via, request.from_tag, request.to_tag, request.call_id, request.cseq, request.max_forwards)
+
+
+def test_what_must_be_the_one_is_not_the_other() -> None:
+    response = reply(parse_request(WHOLE), 200).encode()
+    assert parse_response(response) == parse(response)
+    with pytest.raises(ParseError):
+        parse_response(WHOLE)
+    with pytest.raises(ParseError):
+        parse_request(response)
