@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, REFER, UPDATE, REGISTER"
 SUPPORTED = "replaces, timer, 100rel"
 SERVER = "Callwright"
+LINGER = 33.0
+"""Seconds after a 2xx in which it may come again (64*T1 and a little)."""
 DEFAULT_PORT = 5060
 DEFAULT_TLS_PORT = 5061
 _TRANSPORT_PARAMETER = {
@@ -154,6 +156,10 @@ class Line:
         self.clients[key] = handler
         self.pump()
         return key
+
+    def linger(self, key: ClientKey) -> None:
+        """An INVITE of ours is answered: its handler stays for as long as the 2xx may come again."""
+        self.lingering.append((self.clock.monotonic() + LINGER, key))
 
     def _instead(self, request: Request, flow: Flow, size: int) -> Way | None:
         """RFC 3261 §18.1.1. A Contact that names the way by which the request would have gone names the new one: who

@@ -9,7 +9,7 @@ from engine.call import Dial
 from engine.destination import Destination
 from engine.early_dialogs import EarlyDialogs
 from engine.leg import SipLeg
-from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
+from engine.line import ALLOW, LINGER, SERVER, SUPPORTED, Line, ResponseHandler
 from engine.media.plane import Plane, PlaneError
 from engine.proof import Prover
 from engine.renegotiation import SDP_TYPE
@@ -31,8 +31,6 @@ log = structlog.get_logger()
 
 FORKS_LIMIT = 8
 """Answers of other phones to one INVITE that are hung up; a proxy that sends more is out of its mind."""
-LINGER = 33.0
-"""Seconds after a 2xx in which it may come again (64*T1 and a little)."""
 
 
 class OutboundLeg(SipLeg):
@@ -212,9 +210,7 @@ class OutboundLeg(SipLeg):
                 self._acknowledge(key, response)
                 self._bye()
             case Heard.REPEATED:
-                assert self.dialog is not None
-                self.line.layer.stateless_send(self.usage.ack_data, self.line.flow_of(self.dialog, self._flow))
-                self.line.pump()
+                self.ack_again()
             case Heard.REFUSED:
                 self.line.clients.pop(key, None)
                 if not self._prove(response) and not self._lengthen(response):
@@ -326,7 +322,7 @@ class OutboundLeg(SipLeg):
     def _acknowledge(self, key: ClientKey, response: Response) -> bool:
         """Make the dialog and ACK the 2xx. False when it lacks a Contact or Record-Route that can be used."""
         assert self._invite is not None
-        self.line.lingering.append((self.line.clock.monotonic() + LINGER, key))
+        self.line.linger(key)
         self.dialog, usable = _dialog(self._invite, response)
         self._early.confirm(self.dialog)
         self._early.forget()

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LINGER = 33.0
-"""Seconds after a 2xx in which it may come again."""
 AGAIN = 10.0
 """Seconds to the next try when a refresh was refused, but not for good."""
 GONE = (408, 481)
@@ -165,7 +163,7 @@ class Reinvite(ResponseHandler):
             self._key = None
         match leg.usage.heard(key, response, line.clock.monotonic(), line.chance()):
             case Heard.ANSWERED | Heard.CROSSED:
-                line.lingering.append((line.clock.monotonic() + LINGER, key))
+                line.linger(key)
                 self._acknowledge(response)
             case Heard.REPEATED:
                 leg.ack_again()
