@@ -118,4 +118,4 @@ class Consults:
 def _place(ring: Ring, talks: list[Talk]) -> ConsultPlace:
     if talks:
         return ConsultPlace(talk=talks[0].place())
-    return ConsultPlace(ring=RingPlace(ring.agent, ring.offer, ring.since))
+    return ConsultPlace(ring=ring.place())

@@ -61,6 +61,10 @@ class Ring:
         self.task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[tuple[OfferResult, int] | None] = asyncio.get_running_loop().create_future()
 
+    def place(self) -> RingPlace:
+        """For whoever goes on with it."""
+        return RingPlace(self.agent, self.offer, self.since)
+
 
 Answered = Callable[[Ring, Leg, float], None]
 """(ring, leg, rang): the agent took up; called in the same moment."""
@@ -118,17 +122,11 @@ class Direct:
 
     def withdrawn(self, call: CallId, ring: RingPlace) -> None:
         """The process that had it rung is gone, and it rings no more."""
+        self._tell_withdrawn(call, ring, Withdrawal.RESTART)
+
+    def _tell_withdrawn(self, call: CallId, ring: RingPlace, why: Withdrawal) -> None:
         rang = round(self._now() - ring.since, 3)
-        self._emit(
-            OfferWithdrawn(
-                call=call,
-                queue=NO_QUEUE,
-                agent=ring.agent,
-                offer=ring.offer,
-                rang=rang,
-                why=Withdrawal.RESTART,
-            )
-        )
+        self._emit(OfferWithdrawn(call=call, queue=NO_QUEUE, agent=ring.agent, offer=ring.offer, rang=rang, why=why))
 
     def busy(self, agent: AgentName) -> bool:
         return self._roster.agents[agent].state in BUSY
@@ -192,16 +190,7 @@ class Direct:
         if ring.task is not None:
             ring.task.cancel()
         if ring.told:
-            self._emit(
-                OfferWithdrawn(
-                    call=ring.call.id,
-                    queue=NO_QUEUE,
-                    agent=ring.agent,
-                    offer=ring.offer,
-                    rang=round(self._now() - ring.since, 3),
-                    why=why,
-                )
-            )
+            self._tell_withdrawn(ring.call.id, ring.place(), why)
         if self._still_reserved(ring):
             self._tell(*self._roster.step(ring.agent, In.WITHDRAW))
 

@@ -54,6 +54,10 @@ class Ringing:
     since: float
     task: "asyncio.Task[None] | None" = None
 
+    def place(self) -> RingPlace:
+        """For whoever goes on with it."""
+        return RingPlace(self.agent, self.offer, self.since)
+
 
 class Visit:
     """`settled` resolves once: an agent answered (`talk` is set) or the call left the queue (`result` is)."""
@@ -97,9 +101,9 @@ class Visit:
         ringing, result = self.ringing, self.result
         return StayPlace(
             self.waiting.queued_at,
-            None if ringing is None else RingPlace(ringing.agent, ringing.offer, ringing.since),
+            None if ringing is None else ringing.place(),
             None if self.talk is None else self.talk.place(),
-            [RingPlace(ring.agent, ring.offer, ring.since) for ring in self.rivals if ring.told and not ring.over],
+            [ring.place() for ring in self.rivals if ring.told and not ring.over],
             "" if result is None else result.outcome,
             "" if result is None else result.digit,
         )
