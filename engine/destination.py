@@ -30,6 +30,10 @@ class Destination:
     routes: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     trunk: str = ""
+    target: Target | None = None
+    """Of the trunk …"""
+    tried: tuple[Target, ...] = ()
+    """… and those that had their turn before it."""
     phone: str = ""
     """User of the phone of ours."""
     profile: MediaProfile = USUAL

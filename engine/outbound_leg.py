@@ -47,7 +47,7 @@ class OutboundLeg(SipLeg):
             EndedBy.AGENT,
             destination.profile,
         )
-        self._destination = destination
+        self.destination = destination
         self.credentials = destination.credentials
         self.number = ""
         """That a trunk was ordered to ring, as the order has it. Whoever makes the leg says so."""
@@ -100,7 +100,7 @@ class OutboundLeg(SipLeg):
             self.finish(EndedBy.SYSTEM, "media")
         if self.ended.done():
             return
-        target, sip_call_id = self._destination.uri, self.line.ids.token(100)
+        target, sip_call_id = self.destination.uri, self.line.ids.token(100)
         self._sent_at = self.line.clock.monotonic()
         self.known = True
         self.line.emit(
@@ -109,7 +109,7 @@ class OutboundLeg(SipLeg):
                 leg=self._id,
                 target=target,
                 ring_for=ring_for,
-                trunk=self._destination.trunk,
+                trunk=self.destination.trunk,
                 sip_call_id=sip_call_id,
             )
         )
@@ -123,7 +123,7 @@ class OutboundLeg(SipLeg):
         self.touch()
 
     def _request(self, call_id: str, offer: bytes, number: int = 1) -> Request:
-        to = self._destination
+        to = self.destination
         items = [("Route", route) for route in to.routes]
         items += [
             ("Max-Forwards", "70"),
@@ -146,7 +146,7 @@ class OutboundLeg(SipLeg):
     # --- another process ------------------------------------------------------------------------------------------
 
     def state(self) -> LegState:
-        state, to = super().state(), self._destination
+        state, to = super().state(), self.destination
         pending = b"" if self._key is None else self.line.layer.pending(self._key)
         state.outbound = OutboundState(
             uri=to.uri,
@@ -155,6 +155,8 @@ class OutboundLeg(SipLeg):
             routes=to.routes,
             headers=to.headers,
             trunk=to.trunk,
+            target=to.target,
+            tried=to.tried,
             number=self.number,
             sips=to.sips,
             invite=message_without_keys(pending),

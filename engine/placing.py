@@ -11,7 +11,7 @@ from engine.line import Line
 from engine.outbound_leg import OutboundLeg
 from engine.registration import Registration
 from engine.session import LiveCall
-from engine.trunks.dialling import MakeLeg
+from engine.trunks.dialling import Dialling, MakeLeg
 from engine.trunks.pool import TrunkPool
 
 
@@ -35,14 +35,18 @@ class Placing:
     async def _dial(self, call: LiveCall, order: Dial, make_leg: MakeLeg) -> Dialled:
         codec, now = call.leg.codec, self._line.clock.monotonic
         if ringing := call.ringing_again(order):
-            return await ring(ringing, codec, order, now)
+            trunks = await self._trunks.following(ringing[0], order)
+            if not trunks:
+                return await ring(ringing, codec, order, now)
+            return await Dialling(call.id, order, call.caller, codec, make_leg).from_leg(ringing[0], trunks)
         bindings = best(self._registration.contacts(order.aor, now())) if order.aor else ()
         if bindings:
             display = f"{call.caller} {order.display}".strip()
             legs = [make_leg(to_phone(self._line, binding, call.caller, display)) for binding in bindings]
             return await ring(legs, codec, order, now)
         if order.number:
-            return await self._trunks.dial(call.id, order, call.caller, codec, make_leg)
+            trunks = await self._trunks.named(order)
+            return await Dialling(call.id, order, call.caller, codec, make_leg).through(trunks)
         return Dialled(DialOutcome.UNREACHABLE, None, 480, 0.0)
 
     def _leg(self, call: LiveCall, order: Dial, hearing: Hearing, to: Destination) -> OutboundLeg:

@@ -164,6 +164,8 @@ class Restored:
             routes=saved.routes,
             headers=saved.headers,
             trunk=saved.trunk,
+            target=saved.target,
+            tried=saved.tried,
             phone=state.phone,
             profile=_profile(state),
             credentials=self._ua.credentials_of(saved.trunk) if saved.trunk else None,

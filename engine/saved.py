@@ -14,6 +14,7 @@ from engine.sip.invite import UsageState
 from engine.sip.matching import ClientKey, ServerKey
 from engine.sip.parse import parse
 from engine.sip.session_timer import Terms
+from engine.trunks.targets import Target
 from events.types import CallOutcome, EndedBy
 from kernel.ids import CallId, LegId
 
@@ -154,6 +155,8 @@ class OutboundState(msgspec.Struct, omit_defaults=True):
     routes: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     trunk: str = ""
+    target: Target | None = None
+    tried: tuple[Target, ...] = ()
     number: str = ""
     sips: bool = False
     invite: bytes = b""

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from engine.call import Dial, Dialled, DialOutcome
+from engine.call import Dial
 from engine.line import Line
+from engine.outbound_leg import OutboundLeg
 from engine.sip.flow import Flow
 from engine.transport.addresses import parse_ip
 from engine.trunks.credentials import Credentials
-from engine.trunks.dialling import Dialling, MakeLeg
 from engine.trunks.limits import Limits
 from engine.trunks.model import Trunk
 from engine.trunks.resolver import Found, Lost, Resolver
@@ -17,7 +17,6 @@ from engine.trunks.targets import Target
 from engine.trunks.trunk import Before, TrunkAtWork
 from engine.trunks.words import WHY_MAX
 from events.types import TrunkRemoved, TrunkTargetResolved, TrunkTargetUnresolved
-from kernel.ids import CallId
 
 RESOLVED_WITHIN = 6.0
 """Seconds that the trunks wait at their start for DNS; those of whose targets it has not spoken by then have none."""
@@ -41,6 +40,7 @@ class TrunkPool:
         self._resolver = resolver or Resolver()
         self._working: dict[str, TrunkAtWork] = {}
         self._running: asyncio.Task[None] | None = None
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def start(self, line: Line, before: Mapping[str, Before]) -> None:
         """before: what the log says of each trunk that it knows. Trunks with targets given by name begin once those are
@@ -60,12 +60,21 @@ class TrunkPool:
         working, self._working = list(self._working.values()), {}
         await asyncio.gather(*(work.stop() for work in working))
 
-    async def dial(self, call: CallId, order: Dial, caller: str, first_codec: str, make_leg: MakeLeg) -> Dialled:
-        """Ring `order.number` through `order.trunks`, in their order."""
-        trunks = [self._working[name] for name in order.trunks if name in self._working]
-        if not trunks:
-            return Dialled(DialOutcome.UNREACHABLE, None, 503, 0.0)
-        return await Dialling(call, order, caller, first_codec, make_leg).through(trunks)
+    async def named(self, order: Dial) -> list[TrunkAtWork]:
+        """Trunks for this order, in its order. At the start of the process it waits until they have begun."""
+        await asyncio.wait((self._begun,), timeout=order.ring_for)
+        return [self._working[name] for name in order.trunks if name in self._working]
+
+    async def following(self, leg: OutboundLeg, order: Dial) -> list[TrunkAtWork]:
+        """The trunk by which a process before this one rang `leg`, and those that may be asked after it; [] when that
+        does not matter any more, or the trunk is not among those of this order now."""
+        to = leg.destination
+        await asyncio.wait((self._begun, leg.outcome), timeout=order.ring_for, return_when=asyncio.FIRST_COMPLETED)
+        if to.target is None or leg.talking:
+            return []
+        trunks = await self.named(order)
+        names = [trunk.name for trunk in trunks]
+        return trunks[names.index(to.trunk) :] if to.trunk in names else []
 
     def credentials(self, trunk: str) -> Credentials | None:
         """By which requests of ours in a trunk's calls are proved."""
@@ -87,6 +96,7 @@ class TrunkPool:
         return [target for trunk in self._trunks if trunk.outbound for target in trunk.outbound.targets]
 
     def _begin(self, line: Line, before: Mapping[str, Before]) -> None:
+        self._begun.set_result(None)
         for trunk in self._trunks:
             assert trunk.outbound is not None
             limits = self._limits[trunk.name]
