@@ -27,7 +27,7 @@ from engine.moving import Moving
 from engine.proof import Proof
 from engine.refresh import Reinvite, Session
 from engine.renegotiation import SDP_TYPE, body_of, describe, reinvited, updated
-from engine.saved import LegState, message_without_keys
+from engine.saved import LegState, MovingState, message_without_keys
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.dialog import Dialog
@@ -114,6 +114,8 @@ class SipLeg(ResponseHandler):
         self.session = Session(self)
         self.moving: Moving | None = None
         """Set while its media is on the way to another port."""
+        self.moving_before: MovingState | None = None
+        """How a process before this one had it on the way."""
         self._timer: asyncio.TimerHandle | None = None
         self._requests: list[tuple[ClientKey, Flow]] = []  # BYE and re-INVITE, which a successor sees through
         self._referrals = 0
@@ -543,6 +545,7 @@ class SipLeg(ResponseHandler):
             usage=usage,
             stream=self.stream.state(),
             session=self.session.state(),
+            moving=self.moving.state() if self.moving is not None else None,
             sips=self._sips,
             phone=self.phone,
             referrals=self._referrals,
@@ -560,7 +563,7 @@ class SipLeg(ResponseHandler):
         in it is none."""
         self._tag, self._sips, self.phone, self._referrals = state.tag, state.sips, state.phone, state.referrals
         self.answered, self.answered_at, self.sip_status = state.answered, state.answered_at, state.sip_status
-        self.known, self.dialog = state.known, state.dialog
+        self.known, self.dialog, self.moving_before = state.known, state.dialog, state.moving
         self.usage.restore(state.usage)
         self.stream.restore(self.line, state.stream)
         if state.ended is not None:
@@ -624,7 +627,7 @@ class SipLeg(ResponseHandler):
             return False
         if lost:
             began = self.moving
-            self.moving = Moving(self, plane, lost=True)
+            self.moving = Moving.from_plane(self, plane, lost=True)
             if began is not None:
                 began.stop()
         return lost

@@ -10,6 +10,7 @@ import structlog
 from engine.media.plane import Plane
 from engine.refresh import Reinvite
 from engine.renegotiation import body_of
+from engine.saved import MovingState
 from engine.sdp.describe import SdpError
 from engine.sdp.offer_answer import NotAcceptable
 from engine.sip.message import Response
@@ -30,18 +31,23 @@ class Moving:
     """One move of one leg, from the loss of its port, or the wish, to the peer's agreement. `over` is done then, with
     True when the leg is at its new port; never await it bare."""
 
-    def __init__(self, leg: "SipLeg", plane: Plane, *, lost: bool) -> None:
-        """plane: that it leaves. lost: the port there is gone, so there is no way back."""
+    def __init__(self, leg: "SipLeg", was: MovingState) -> None:
         self._leg = leg
-        self._lost = lost
-        self._began = leg.line.clock.monotonic()
-        self._from = plane.name
+        self._was = was
         self._offer: _Offer | None = None  # until it is answered
         self._timer: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         self.seated: asyncio.Future[None] = loop.create_future()
         """Done when there is a port, or will be none. Never await it bare."""
         self.over: asyncio.Future[bool] = loop.create_future()
+
+    @classmethod
+    def from_plane(cls, leg: "SipLeg", plane: Plane, *, lost: bool) -> "Moving":
+        """It begins. lost: the port at this plane is gone, so there is no way back."""
+        return cls(leg, MovingState(plane.name, leg.line.clock.monotonic(), lost))
+
+    def state(self) -> MovingState:
+        return self._was
 
     async def to(self, plane: Plane) -> None:
         """Take a port there. Raises PlaneError: another plane may be tried."""
@@ -113,9 +119,9 @@ class Moving:
             leg.hangup(REASON)
 
     def _done(self) -> None:
-        leg, now = self._leg, self._leg.line.clock.monotonic()
-        gap = round(now - self._began, 3) if self._lost else 0.0
-        leg.line.emit(LegMediaMoved(call=leg.call, leg=leg.id, before=self._from, media=leg.stream.plane.name, gap=gap))
+        leg, was = self._leg, self._was
+        gap = round(leg.line.clock.monotonic() - was.since, 3) if was.lost else 0.0
+        leg.line.emit(LegMediaMoved(call=leg.call, leg=leg.id, before=was.before, media=leg.stream.plane.name, gap=gap))
         self._end(moved=True)
 
     def _end(self, *, moved: bool) -> None:
@@ -125,6 +131,7 @@ class Moving:
             self._timer.cancel()
         if self._leg.moving is self:
             self._leg.moving = None
+            self._leg.touch()
         if not self.over.done():
             self.over.set_result(moved)
 

@@ -97,7 +97,8 @@ class Relocation:
         now = self._line.clock.monotonic
         moving = [leg for leg in legs if leg.stream.stale]
         for leg in moving:
-            leg.moving = Moving(leg, leg.plane, lost=True)
+            was = leg.moving_before
+            leg.moving = Moving(leg, was) if was else Moving.from_plane(leg, leg.plane, lost=True)
             leg.moving.resume()
         homeless = [leg for leg in moving if not leg.stream.present]
         if homeless:
@@ -127,7 +128,7 @@ class Relocation:
             await asyncio.wait([leg.moving.over], timeout=AGREE_WITHIN)
         if leg.ended.done() or leg.moving is not None or not leg.has_media:
             return False
-        moving = leg.moving = Moving(leg, leg.plane, lost=False)
+        moving = leg.moving = Moving.from_plane(leg, leg.plane, lost=False)
         try:
             await moving.to(plane)
         except PlaneError as error:

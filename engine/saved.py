@@ -121,6 +121,15 @@ class StreamState(msgspec.Struct, omit_defaults=True):
     earlier: PortStats = PortStats()
 
 
+class MovingState(msgspec.Struct, array_like=True, frozen=True):
+    """A move to another media process that the peer has not agreed to."""
+
+    before: str
+    """Media process that it leaves, or that was lost."""
+    since: float
+    lost: bool
+
+
 class SessionState(msgspec.Struct, omit_defaults=True, frozen=True):
     terms: Terms | None = None
     updates: bool = False
@@ -178,6 +187,7 @@ class LegState(msgspec.Struct, omit_defaults=True):
     usage: UsageState
     stream: StreamState
     session: SessionState = SessionState()
+    moving: MovingState | None = None
     caller: CallerState | None = None
     outbound: OutboundState | None = None
     sips: bool = False

@@ -52,6 +52,34 @@ def test_a_media_process_dies_around_the_death_of_control(dies: float, replaceme
     play(story)
 
 
+@pytest.mark.parametrize("homeless", [False, True])
+def test_a_move_that_goes_on_tells_from_where_and_how_long(homeless: bool) -> None:
+    """homeless: control dies before there is another media process."""
+
+    async def story() -> None:
+        world, (caller,) = queued()
+        caller.call("1001")
+        await asyncio.sleep(5.0)
+        caller.deaf = True
+        if not homeless:
+            replaced(world, "media2")
+        world.lose_media()
+        await asyncio.sleep(1.0)
+        world.kill()
+        if homeless:
+            replaced(world, "media2")
+        at(1.0, lambda: setattr(caller, "deaf", False))
+        await world.start_again(0.5)
+        await asyncio.sleep(5.0)
+        (moved,) = world.of(LegMediaMoved)
+        assert (moved.before, moved.media) == ("media0", "media2")
+        assert 2.0 <= moved.gap < 5.0, "since the media process died, not control"
+        caller.hang_up()
+        await world.settle(100.0)
+
+    play(story)
+
+
 def test_control_dies_while_a_recording_is_repaired() -> None:
     async def story() -> None:
         world, (caller,) = queued()
