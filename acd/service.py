@@ -10,6 +10,7 @@ cancelled and left to end by itself; should it answer all the same, its leg is h
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -65,6 +66,25 @@ RING_GRACE = 10.0
 """A dial that has not ended so long after `ring_for` is given up: whatever went wrong below, nobody stays stuck."""
 
 
+async def _nowhere(call: Call) -> None:
+    """The call goes on behind its queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """Where the numbers of the dialplan lead."""
+
+    by_number: Mapping[str, Flow]
+    removed: Flow = _nowhere
+    """Takes up a call that a process before this one had there, when the number leads nowhere any more."""
+
+    def of(self, number: str) -> Flow:
+        return self.by_number.get(number, self.removed)
+
+
+NO_FLOWS = Flows(MappingProxyType({}))
+
+
 class EnqueuePlace(msgspec.Struct, omit_defaults=True):
     """The queue that a call is in, or the flow after it, as it is saved."""
 
@@ -90,7 +110,7 @@ class AcdService:
         clock: Clock,
         ids: Ids,
         announcer: Announcer = lambda call, position, wait: (),
-        flows: Mapping[str, Flow] = MappingProxyType({}),
+        flows: Flows = NO_FLOWS,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """wake: let what has changed be saved, though no event tells of it."""
@@ -102,7 +122,7 @@ class AcdService:
         self._ids = ids
         self._announcer = announcer
         self._flows = flows
-        self.destinations = Destinations(self.roster, self.router, flows)
+        self.destinations = Destinations(self.roster, self.router, flows.by_number)
         self.direct = Direct(self.roster, emit=emit, now=clock.monotonic, ids=ids, tell=self._tell)
         self.talks = Talks(
             self.roster,
@@ -160,8 +180,8 @@ class AcdService:
                 return stayed
             place = _place(stayed)
         frame.set(place.again)
-        if place.flow in self._flows:
-            await self._flows[place.flow](call)
+        if place.flow:
+            await self._flows.of(place.flow)(call)
         return QueueResult(QueueOutcome.SERVED)
 
     async def _stay(self, call: Call, place: EnqueuePlace) -> QueueResult | Onward:

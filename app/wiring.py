@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from acd.feature_codes import FeatureCodes
-from acd.service import AcdService
+from acd.service import AcdService, Flows
 from app import protection, staffing, trunking
 from app.agent_commands import agent_commands
 from app.control_socket import ControlServer, Refused
@@ -124,7 +124,10 @@ class Control:
             ids=ids,
             wake=self._outbox.wake,
             announcer=QueueAnnouncer(site.prompts, tuple(site.main.languages)),
-            flows={number: partial(self._run_flow, flow) for number, flow in site.main.numbers.items()},
+            flows=Flows(
+                {number: partial(self._run_flow, flow) for number, flow in site.main.numbers.items()},
+                removed=partial(self._run_flow, ""),
+            ),
         )
         self.medias = Medias(
             dict(inputs.media),

@@ -453,7 +453,8 @@ class FlowFailed(Event, frozen=True):
 
 
 class FlowLeft(Event, frozen=True):
-    """Exactly one for every FlowEntered. `why`: finished | hung_up | failed."""
+    """Exactly one for every FlowEntered. `why`: finished | hung_up | failed | removed (control began anew, and the
+    configuration has this flow or node no more)."""
 
     call: CallId
     flow: str

@@ -98,6 +98,7 @@ class _Run:
         why = "failed"
         try:
             went_on = await self.ports.queue.go_on(self.call)
+            why = "removed"
         except asyncio.CancelledError:
             why = "hung_up"
             raise

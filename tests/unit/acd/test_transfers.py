@@ -8,6 +8,7 @@ import pytest
 from acd.consults import Consults
 from acd.destinations import ToAgent
 from acd.parts import Choice
+from acd.service import Flows
 from acd.visit import QueueOutcome, QueueResult
 from engine.call import Dial, Dialled, DialOutcome
 from events.types import (
@@ -233,7 +234,7 @@ def test_a_flow_takes_the_caller() -> None:
         async def flow(call: object) -> None:
             seen.append("flow")
 
-        world.acd._flows = {"1001": flow}
+        world.acd._flows = Flows({"1001": flow})
         world.acd.destinations._flows = {"1001"}
         call = await talking(world)
         asked = FakeTransfer("1001")

@@ -173,3 +173,55 @@ def test_nothing_is_kept_of_calls_that_ended() -> None:
         assert {key.partition("/")[0] for key in world.saved} == {"agent"}, world.saved.keys()
 
     play(story)
+
+
+SECOND = "{start: ask, nodes: {ask: {collect: number, into: number, max_digits: 9, timeout: 30, next: queue, \
+otherwise: queue}, queue: {enqueue: billing, otherwise: hangup}}}"
+
+
+def second_gone(world: RestartWorld) -> None:
+    del world.flows["second"], world.numbers["1002"]
+
+
+def second_number_gone(world: RestartWorld) -> None:
+    del world.numbers["1002"]
+
+
+def all_gone(world: RestartWorld) -> None:
+    flow_gone(world)
+
+
+@pytest.mark.parametrize("change", [second_gone, second_number_gone, all_gone])
+@pytest.mark.parametrize("phase", ["asked", "waits", "talks"])
+def test_a_caller_in_the_flow_to_which_an_agent_sent_him(phase: str, change: Callable[[RestartWorld], None]) -> None:
+    async def story() -> None:
+        world = RestartWorld(flow(QUEUE), flow(SECOND, "second"), numbers={"1001": "main", "1002": "second"})
+        caller = world.phone("caller", 10)
+        agent = world.agent("agent", 20)
+        world.ready("agent1")
+        caller.call("1001")
+        await asyncio.sleep(4.0)
+        assert world.acd.transfer("agent1", "1002", consult=False) == ""
+        await asyncio.sleep(1.0)
+        agent.hang_up()
+        if phase == "waits":
+            assert world.acd.agent_command("agent1", "not_ready").ok
+        if phase != "asked":
+            port = world.plane.at(caller.remote_rtp)
+            assert port is not None
+            for digit in "12#":
+                world.plane.press(port, digit)
+        await asyncio.sleep(8.0)
+        change(world)
+        await world.restart()
+        await asyncio.sleep(8.0)
+        if phase == "talks":
+            assert len(world.of(CallConnected)) == 2
+            assert caller.log[-1] != "bye", "who talks goes on talking"
+        caller.hang_up()
+        await world.settle(100.0)
+        balanced(world)
+        whys = {event.flow: event.why for event in world.of(FlowLeft)}
+        assert whys["second"] == ("hung_up" if change is second_number_gone or phase != "asked" else "removed"), whys
+
+    play(story)

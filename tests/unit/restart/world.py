@@ -3,7 +3,7 @@ what was not committed never happened, and the next process has only what was sa
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from acd.consults import Consults
 from acd.destinations import ToAgent, ToQueue
 from acd.feature_codes import FeatureCodes
 from acd.routing.model import AgentProfile, Queue
-from acd.service import AcdService
+from acd.service import AcdService, Flows
 from engine.call import Call
 from engine.media.plane import MediaEvent, Plane, PortId
 from engine.media.protocol import PortState
@@ -90,12 +90,13 @@ class RestartWorld(World):
         agents: Sequence[AgentProfile] = AGENTS,
         trunks: Sequence[Trunk] = (),
         settings: UaSettings = SETTINGS,
+        numbers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(*trunks)
         self.flows = {flow.name: flow for flow in flows}
         self.queues = [queue]
         self.agents = list(agents)
-        self.numbers = {"1001": "main"}
+        self.numbers = dict(numbers or {"1001": "main"})
         self.settings = settings
         self.kill_after: set[int] = set()
         """Die when the nth commit is written, before anything of that turn leaves."""
@@ -134,7 +135,10 @@ class RestartWorld(World):
             clock=clock,
             ids=ids,
             wake=self.life.outbox.wake,
-            flows={number: partial(self._run_flow, flow) for number, flow in self.numbers.items()},
+            flows=Flows(
+                {number: partial(self._run_flow, flow) for number, flow in self.numbers.items()},
+                removed=partial(self._run_flow, ""),
+            ),
         )
         self.pool = TrunkPool(self.trunks, self.limits, self.acd.trunk_changed, Resolver(self._lookup))
         self.interpreter = Interpreter(
