@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,5 +113,6 @@ def prepare() -> dict[str, object]:
         "server_core": SERVER_CORE,
         "load_core": LOAD_CORE,
         "autogroup_raised": raised,
+        "python": f"{platform.python_version()}, built with {platform.python_compiler()}",
         "load_average": round(os.getloadavg()[0], 2),
     }

@@ -1,8 +1,10 @@
 """Callers and auto-answering agents' phones, thousands in one process."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from time import monotonic
 
 from bench import wire
@@ -46,8 +48,19 @@ class Plan:
     """How long to wait for their BYE; beyond it the call has failed and we hang up."""
 
 
-def _sink(_caller: str) -> tuple[str, int]:
-    return ("127.0.0.1", 9)
+@cache
+def _nowhere() -> socket.socket:
+    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    sink.bind(("127.0.0.1", 0))
+    return sink
+
+
+def unheard(_who: str) -> tuple[str, int]:
+    """An RTP port as a phone has one, which nobody reads. At a closed port each packet would be answered by an ICMP
+    error, at the expense of the server."""
+    host, port = _nowhere().getsockname()
+    return host, port
 
 
 def _no_media(_who: str, _dialog: Dialog) -> None:
@@ -61,7 +74,7 @@ class Callers:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._dialogs: dict[str, Dialog] = {}
-        self.media: Callable[[str], tuple[str, int]] = _sink
+        self.media: Callable[[str], tuple[str, int]] = unheard
         self.talk: Callable[[str, Dialog], None] = _no_media
         self.hush: Callable[[str, Dialog], None] = _no_media
         endpoint.on_request = self._on_request
@@ -168,7 +181,7 @@ class Agents:
     domain: str
     ring: float = 0.0
     talk: float | None = None
-    media: Callable[[str], tuple[str, int]] = _sink
+    media: Callable[[str], tuple[str, int]] = unheard
     on_talk: Callable[[str, Dialog], None] = _no_media
     on_end: Callable[[str, Dialog], None] = _no_media
     taken: list[Taken] = field(default_factory=list)

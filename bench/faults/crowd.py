@@ -27,7 +27,7 @@ from bench.faults.hotline import (
     Staff,
 )
 from bench.faults.sound import SoundProcess
-from bench.phones import Agents, Callers, Outcome, Plan
+from bench.phones import Agents, Callers, Outcome, Plan, unheard
 from events.types import AgentState
 
 KINDS = ("talk", "menu", "queued", "hold", "ringing", "consult", "collect", "wrapup", "talk", "queued", "talk", "menu")
@@ -109,7 +109,9 @@ class Crowd:
         self._ends = {name: calls + SPARE_CALLERS + n for n, name in enumerate(self._accounts)}
         self._endpoint = Endpoint()
         self._callers = Callers(self._endpoint)
-        self._callers.media = lambda caller: sound.address(self._member(caller).end) if caller in self.members else SINK
+        self._callers.media = lambda caller: (
+            sound.address(self._member(caller).end) if caller in self.members else unheard(caller)
+        )
         self._callers.talk = self._caller_talks
         self._probing = Endpoint()
         self._prober = Callers(self._probing)
@@ -339,7 +341,6 @@ class Crowd:
             endpoint.close()
 
 
-SINK = ("127.0.0.1", 9)
 UNAIDED = ("menu", "collect", "queued", "ringing")
 """Kinds that need no agent who talks."""
 

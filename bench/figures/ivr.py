@@ -40,8 +40,8 @@ async def run_at(site: Site, rate: float, seconds: float, plan: Plan) -> dict[st
     callers = Callers(endpoint)
     before, used = site.last(), usage(site.process.pid)
     load = await offer(callers, endpoint, plan, rate=rate, seconds=seconds)
+    await asyncio.sleep(1.5)  # the last calls' ends reach the journal and the tables: their cost counts
     after = usage(site.process.pid)
-    await asyncio.sleep(1.0)  # the last calls' ends reach the journal
     endpoint.close()
     cpu = {who: round((after.cpu_seconds[who] - used.cpu_seconds.get(who, 0.0)) * 1000 / load.offered, 3)
            for who in after.cpu_seconds}  # fmt: skip

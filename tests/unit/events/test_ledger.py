@@ -267,13 +267,15 @@ def test_sigterm_writes_the_rest_and_exits_0(url: str, tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_of_batches_it_goes_on_where_the_tables_are(url: str, tmp_path: Path) -> None:
-    records, journal = hotline(7, 300), tmp_path / "journal"
-    put(journal, records)
-    for seq in (1, 2001, 3001):
+    records, journal = hotline(7, 900), tmp_path / "journal"
+    assert len(records) > 3 * ledger_module.BATCH
+    put(journal, records[:-30])
+    for seq in (1, ledger_module.BATCH + 1, 2 * ledger_module.BATCH + 1):
         with start(journal, url) as process:
             wait_for(url, seq)
             process.kill()
             process.communicate(timeout=PATIENCE)
+    put(journal, records[-30:])
     with start(journal, url) as process:
         wait_for(url, len(records))
         process.send_signal(signal.SIGINT)
