@@ -32,11 +32,20 @@ class Conference:
     def arrange(self) -> bool:
         """Who hears whom; again whenever one begins or ends to hold: his phone's music is not for the others; and when
         one has another port. False: the others are not there yet."""
-        plane = self._caller.plane
-        there = [leg for leg in (self._caller, *self.legs) if leg.has_media and leg.plane is plane]
+        there = self._there
         hears = [[other.port for other in there if other is not leg and not other.held] for leg in there]
-        plane.mix([leg.port for leg in there], hears)
+        self._caller.plane.mix([leg.port for leg in there], hears)
         return self._caller in there and self.legs[0] in there
+
+    @property
+    def _there(self) -> list[SipLeg]:
+        plane = self._caller.plane
+        return [leg for leg in (self._caller, *self.legs) if leg.has_media and leg.plane is plane]
+
+    @property
+    def voices(self) -> list[SipLeg]:
+        """Legs that can be recorded beside the caller."""
+        return [leg for leg in self._there if leg is not self._caller]
 
     async def wait(self, until: asyncio.Future[None]) -> None:
         """Until one of the legs ends or `until` is done."""

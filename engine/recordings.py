@@ -51,11 +51,13 @@ class Recordings:
             if plane is left.plane and there.recording != path and left.has_media and right.has_media:
                 plane.record(left.port, right.port, path)
 
-    def start(self, left: SipLeg, right: SipLeg) -> None:
+    def start(self, left: SipLeg, *rights: SipLeg) -> None:
+        """rights: one or more; all have media, on the plane of `left`."""
         self._count += 1
         path = self._ua.recording_path(self._call, self._count)
         self._open[path] = left.plane
-        left.plane.record(left.port, right.port, path)
+        first, *also = (leg.port for leg in rights)
+        left.plane.record(left.port, first, path, also)
         self._ua.emit(RecordingStarted(call=self._call, path=path))
 
     def done(self, told: RecordingDone) -> None:

@@ -280,8 +280,8 @@ class LiveCall(LegListener):
             self._conference, self._codes, self._bridged = conference, (others[0], keys), True
             self._recorded = record
             conference.start()
-            if record:
-                self._recordings.start(self._leg, others[0])
+            if record and (voices := conference.voices):
+                self._recordings.start(self._leg, *voices)
         try:
             await conference.wait(until)
         finally:
@@ -588,14 +588,13 @@ class LiveCall(LegListener):
         if self._joined is not None and leg in self._joined:
             connect(*self._joined)
         elif self._bridge is not None and self._bridge.other(leg) is not None:
-            self._go_on_recording(self._bridge.remake(), self._bridge.agent)
+            self._go_on_recording(self._bridge.remake(), [self._bridge.agent])
         elif self._conference is not None and self._conference.takes(leg):
-            first = self._conference.legs[0]
-            self._go_on_recording(self._conference.arrange() and leg in (self._leg, first), first)
+            self._go_on_recording(self._conference.arrange(), self._conference.voices)
 
-    def _go_on_recording(self, ready: bool, right: SipLeg) -> None:
+    def _go_on_recording(self, ready: bool, rights: Sequence[SipLeg]) -> None:
         if ready and self._recorded:
-            self._recordings.start(self._leg, right)
+            self._recordings.start(self._leg, *rights)
 
     def leg_media_closed(self, leg: SipLeg) -> None:
         self._check_quiet()

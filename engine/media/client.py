@@ -102,8 +102,8 @@ class PlaneClient(asyncio.Protocol):
     def unbridge(self, a: PortId) -> None:
         self._send(protocol.Unbridge(a))
 
-    def record(self, left: PortId, right: PortId, path: str) -> None:
-        self._send(protocol.Record(left, right, path))
+    def record(self, left: PortId, right: PortId, path: str, also: Sequence[PortId] = ()) -> None:
+        self._send(protocol.Record(left, right, path, list(also)))
 
     def stop_recording(self, left: PortId) -> None:
         self._send(protocol.StopRecording(left))

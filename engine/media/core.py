@@ -79,8 +79,8 @@ class Core(Protocol):
     def unbridge(self, port: int) -> None:
         """Part it from its partner, or take it out of its conference."""
 
-    def record(self, left: int, right: int, fd: int) -> int:
-        """Take a file that has its header; returns the token of its RECORDING_DONE."""
+    def record(self, left: int, rights: Sequence[int], fd: int) -> int:
+        """Take a file that has its header; returns the token of its RECORDING_DONE. At most MAX_MEMBERS legs."""
 
     def stop_recording(self, left: int) -> None: ...
     def send_dtmf(self, port: int, event: int, duration_ms: int) -> None: ...

@@ -176,10 +176,13 @@ class LocalPlane:
         self._core.unbridge(a)
         self._part(a)
 
-    def record(self, left: PortId, right: PortId, path: str) -> None:
+    def record(self, left: PortId, right: PortId, path: str, also: Sequence[PortId] = ()) -> None:
         """A file that cannot be made: RecordingDone with 0 seconds and 1 lost frame, and PlaneError raised."""
+        rights = [right, *also]
         try:
-            token = self._core.record(left, right, wav.create(self._recordings, path))
+            if len(rights) >= MAX_MEMBERS:
+                raise PlaneError(f"a recording has at most {MAX_MEMBERS} voices")
+            token = self._core.record(left, rights, wav.create(self._recordings, path))
         except (PlaneError, RuntimeError) as error:
             self._failed.append(RecordingDone(left, path, 0.0, 1, str(error), -1.0))
             raise PlaneError(str(error)) from error

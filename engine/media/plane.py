@@ -196,9 +196,11 @@ class Plane(Protocol):
     def unbridge(self, a: PortId) -> None:
         """Part it from its partner, or take it out of its conference; nobody is closed."""
 
-    def record(self, left: PortId, right: PortId, path: str) -> None:
-        """Stereo WAV, 8 kHz, 16 bit: what came from `left` and from `right`, aligned by RTP timestamp. Ends with
-        stop_recording(left) or when either port closes. Folders are made as needed."""
+    def record(self, left: PortId, right: PortId, path: str, also: Sequence[PortId] = ()) -> None:
+        """Stereo WAV, 8 kHz, 16 bit: what came from `left` and from `right`, aligned by RTP timestamp. also: whose
+        voices are added to the right channel, cut off where the sum is too loud; at most 14.
+
+        Ends with stop_recording(left) or when any of the ports closes. Folders are made as needed."""
 
     def stop_recording(self, left: PortId) -> None: ...
 

@@ -77,6 +77,7 @@ class Record(Message, frozen=True):
     left: PortId
     right: PortId
     path: str
+    also: list[PortId] = []
 
 
 class StopRecording(Message, frozen=True):

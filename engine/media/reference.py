@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from engine.media import wav
 from engine.media.core import Far, Told
 from engine.media.reference_leg import VISIT_MS, Leg, Port
@@ -125,24 +123,23 @@ class ReferenceCore:
         for conference in self._conferences:
             conference.leave(leg)
 
-    def record(self, left: int, right: int, fd: int) -> int:
+    def record(self, left: int, rights: Sequence[int], fd: int) -> int:
         if not self._free_recordings:
             raise RuntimeError("no place for a recording")
         token = self._free_recordings.pop()
-        self._do(lambda: self._record(token, left, right, fd))
+        self._do(lambda: self._record(token, [left, *rights], fd))
         return token
 
-    def _record(self, token: int, left: int, right: int, fd: int) -> None:
-        legs = self._legs.get(left), self._legs.get(right)
-        if legs[0] is None or legs[1] is None or legs[0] is legs[1]:
+    def _record(self, token: int, ports: list[int], fd: int) -> None:
+        legs = [leg for port in dict.fromkeys(ports) if (leg := self._legs.get(port)) is not None]
+        if len(legs) < len(ports):
             os.close(fd)
-            self._tell((Told.RECORDING_DONE, left, (token, 0, 0.0), 0, 0.0))
+            self._tell((Told.RECORDING_DONE, ports[0], (token, 0, 0.0), 0, 0.0))
             return
-        self._recordings[token] = recording = Recording(left, right, fd, self._now, (legs[0].codec, legs[1].codec))
-        for side, leg in enumerate(legs):
-            assert leg is not None
+        self._recordings[token] = recording = Recording(ports, fd, self._now, [leg.codec for leg in legs])
+        for voice, leg in enumerate(legs):
             self._end_recording(leg)
-            leg.recording, leg.side = recording, side
+            leg.recording, leg.voice = recording, voice
 
     def stop_recording(self, left: int) -> None:
         self._on(left, self._end_recording)
@@ -249,7 +246,7 @@ class ReferenceCore:
                 refused = recording.length - recording.good
                 told = (token, recording.error, refused / wav.RATE)
                 lost = recording.lost + (refused + 159) // 160
-                self._tell((Told.RECORDING_DONE, recording.left, told, lost, recording.good / wav.RATE))
+                self._tell((Told.RECORDING_DONE, recording.ports[0], told, lost, recording.good / wav.RATE))
                 del self._recordings[token]
         for index, conference in enumerate(self._conferences):
             if index % VISIT_MS == tick % VISIT_MS:
@@ -257,7 +254,7 @@ class ReferenceCore:
         self._tell_closed()
 
     def _tell_closed(self) -> None:
-        busy = {port for recording in self._recordings.values() for port in (recording.left, recording.right)}
+        busy = {port for recording in self._recordings.values() for port in recording.ports}
         for port in [port for port in self._closing if port not in busy]:
             self._closing.remove(port)
             self._tell((Told.PORT_CLOSED, port, self._stats[port], 0, 0.0))
@@ -265,7 +262,7 @@ class ReferenceCore:
     def drain(self) -> None:
         for recording in self._recordings.values():
             if recording.ended and not recording.written:
-                frames = np.stack(recording.pcm(), axis=1).astype("<i2").tobytes()
+                frames = recording.pcm().astype("<i2").tobytes()
                 recording.good, recording.error = wav.write(recording.fd, frames)
                 self._refused += recording.length - recording.good
                 os.close(recording.fd)

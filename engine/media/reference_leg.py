@@ -42,7 +42,8 @@ class Leg:
         self.ear: Ear | None = None
         """While it is in a conference."""
         self.recording: Recording | None = None
-        self.side = 0
+        self.voice = 0
+        """In the recording."""
         self.dropped = 0
         self.far: Far | None = None
         self._signalled: Address | None = None
@@ -241,7 +242,7 @@ class Leg:
         if codec is None:
             self._key(got)
         elif self.recording is not None:
-            self.recording.place(self.side, codec, got, now)
+            self.recording.place(self.voice, codec, got, now)
         if self.ear is not None:
             if codec is not None and got.payload:
                 self.ear.listen(got, codec)

@@ -1,4 +1,6 @@
-"""One recording of the reference plane: the whole of both channels in memory, written at the end."""
+"""One recording of the reference plane: the whole of all voices in memory, written at the end."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,8 @@ SAMPLE_NS = 125_000
 
 
 class Channel:
-    """codec: what the leg spoke when the recording began. Codes of the other codec are translated, and its code for
-    silence stands where nothing came (A-law has no exact 0)."""
+    """One leg's voice. codec: what it spoke when the recording began. Codes of the other codec are translated, and its
+    code for silence stands where nothing came (A-law has no exact 0)."""
 
     def __init__(self, codec: str) -> None:
         self.codec = codec
@@ -26,11 +28,11 @@ class Channel:
 
 
 class Recording:
-    """As native/record.pxi, with the ring as long as the call."""
+    """As native/record.pxi, with the ring as long as the call. ports: the first is left, all others are right."""
 
-    def __init__(self, left: int, right: int, fd: int, began: int, codecs: tuple[str, str]) -> None:
-        self.left, self.right, self.fd, self.began = left, right, fd, began
-        self.channels = (Channel(codecs[0]), Channel(codecs[1]))
+    def __init__(self, ports: Sequence[int], fd: int, began: int, codecs: Sequence[str]) -> None:
+        self.ports, self.fd, self.began = ports, fd, began
+        self.channels = [Channel(codec) for codec in codecs]
         self.head = 0
         """Samples below are final."""
         self.lost = 0
@@ -42,9 +44,9 @@ class Recording:
         self.error = 0
         """… and why not all, as errno."""
 
-    def place(self, side: int, codec: str, got: Packet, now: int) -> None:
+    def place(self, voice: int, codec: str, got: Packet, now: int) -> None:
         """Where its timestamp belongs; the first packet of a source stands where it arrived."""
-        channel, codes, ssrc, timestamp = self.channels[side], got.payload, got.ssrc, got.timestamp
+        channel, codes, ssrc, timestamp = self.channels[voice], got.payload, got.ssrc, got.timestamp
         if codec != channel.codec:
             codes = codes.translate(g711.ulaw_to_alaw() if codec == "PCMU" else g711.alaw_to_ulaw())
         here = max(0, (now - self.began) // SAMPLE_NS - len(codes))
@@ -73,8 +75,13 @@ class Recording:
             self.length = max(self.head, (now - self.began) // SAMPLE_NS)
             self.ended = True
 
-    def pcm(self) -> list[NDArray[np.int16]]:
-        """Two channels of `length` samples; what nobody sent is silence."""
+    def pcm(self) -> NDArray[np.int16]:
+        """Shape (`length`, 2); what nobody sent is silence."""
+        voices = self._voices()
+        right = np.sum(voices[1:], axis=0, dtype=np.int32)
+        return np.stack([voices[0], np.clip(right, -32768, 32767).astype(np.int16)], axis=1)
+
+    def _voices(self) -> list[NDArray[np.int16]]:
         out = []
         for channel in self.channels:
             alaw = channel.codec == "PCMA"

@@ -115,8 +115,8 @@ class Service:
                 plane.mix(members, hears)
             case protocol.Unbridge(port):
                 plane.unbridge(port)
-            case protocol.Record(left, right, path):
-                plane.record(left, right, path)
+            case protocol.Record(left, right, path, also):
+                plane.record(left, right, path, also)
             case protocol.StopRecording(left):
                 plane.stop_recording(left)
             case protocol.SendDtmf(port, digit, duration_ms):

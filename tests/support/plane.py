@@ -38,6 +38,8 @@ class FakePort:
     timer: asyncio.TimerHandle | None = None
     recording: str = ""
     """Of which it is the left side."""
+    voices: Sequence[PortId] = ()
+    """On the right side of that."""
     keys: str = ""
     """Sent to the far end."""
     awaited_since: float = -1.0
@@ -126,12 +128,13 @@ class FakePlane:
             self.ports[found.partner].partner = None
             found.partner = None
 
-    def record(self, left: PortId, right: PortId, path: str) -> None:
-        found, other = self._find(left, "record"), self._find(right, "record")
+    def record(self, left: PortId, right: PortId, path: str, also: Sequence[PortId] = ()) -> None:
+        found, others = self._find(left, "record"), [self._find(port, "record") for port in (right, *also)]
         if self.read_only:
             self._tell(RecordingDone(left, path, 0.0, 1, "Read-only file system", -1.0))
-        elif found is not None and other is not None:
-            found.recording = path
+        elif found is not None and None not in others:
+            self.stop_recording(left)
+            found.recording, found.voices = path, (right, *also)
         else:
             self._tell(RecordingDone(left, path, 0.0, 0))
 
@@ -139,7 +142,7 @@ class FakePlane:
         found = self._find(left, "stop_recording")
         if found is not None and found.recording:
             self._tell(RecordingDone(left, found.recording, 1.0, 0))
-            found.recording = ""
+            found.recording, found.voices = "", ()
 
     def send_dtmf(self, port: PortId, digit: str, duration_ms: int = 160) -> None:
         if (found := self._find(port, "send_dtmf")) is not None:
@@ -152,11 +155,11 @@ class FakePlane:
         self._stop(port, finished=False)
         if found.recording:
             self.stop_recording(port)
+        for left, other in self.ports.items():
+            if port in other.voices:
+                self.stop_recording(left)
         if found.partner is not None:
-            other = self.ports[found.partner]
-            other.partner = None
-            if other.recording:
-                self.stop_recording(found.partner)
+            self.ports[found.partner].partner = None
         del self.ports[port]
         asyncio.get_running_loop().call_later(self.closing, self._tell, PortClosed(port, PortStats(packets_sent=1)))
 

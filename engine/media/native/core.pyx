@@ -243,8 +243,11 @@ cdef class NativeCore:
             command.count += 1
         self.push()
 
-    def record(self, uint32_t left, uint32_t right, int fd):
-        cdef uint8_t *rings = <uint8_t *>malloc(2 * RING)
+    def record(self, uint32_t left, rights, int fd):
+        if not 1 <= len(rights) < MEMBERS:
+            raise ValueError("voices")
+        cdef uint32_t i, voices = 1 + len(rights)
+        cdef uint8_t *rings = <uint8_t *>malloc(voices * RING)
         if rings == NULL or not self.free_recordings:
             free(rings)
             raise RuntimeError("no place for a recording")
@@ -253,13 +256,15 @@ cdef class NativeCore:
         memset(rec, 0, sizeof(Recording))
         rec.fd = fd
         rec.token = index
-        rec.channels[0].ring = rings
-        rec.channels[1].ring = rings + RING
+        for i in range(voices):
+            rec.channels[i].ring = rings + i * RING
         if index >= self.m.recordings_top:
             cw_store32(&self.m.recordings_top, index + 1)
         cdef Command *command = self.command(C_RECORD, left)
-        command.other = right
         command.recording = rec
+        command.count = voices
+        for i, port in enumerate((left, *rights)):
+            command.listed.party.ports[i] = port
         self.push()
         return index
 

@@ -99,18 +99,19 @@ cdef void do_key(Media *m, Leg *leg, uint32_t event, uint32_t duration_ms) noexc
         leg.key_count += 1
 
 
-cdef void obey_pair(Media *m, Command *command, Leg *leg) noexcept nogil:
-    cdef Leg *other = leg_of(m, command.other)
-    if command.kind == C_BRIDGE and leg != NULL and other != NULL and leg != other:
+cdef void do_bridge(Media *m, Leg *leg, Leg *other) noexcept nogil:
+    if leg != NULL and other != NULL and leg != other:
         part(m, leg)
         part(m, other)
         leg.peer = <int32_t>(other - m.legs)
         other.peer = <int32_t>(leg - m.legs)
-    elif command.kind == C_RECORD:
-        if leg != NULL and other != NULL and leg != other:
-            begin_recording(m, command.recording, leg, other)
-        else:
-            refuse_recording(m, command.recording, command.port)
+
+
+cdef void do_record(Media *m, Command *command) noexcept nogil:
+    if all_there(m, &command.listed.party, command.count):
+        begin_recording(m, command.recording, &command.listed.party, command.count)
+    else:
+        refuse_recording(m, command.recording, command.port)
 
 
 cdef void refuse_recording(Media *m, Recording *rec, uint32_t port) noexcept nogil:
@@ -129,8 +130,10 @@ cdef void obey(Media *m, Command *command) noexcept nogil:
         do_mix(m, &command.listed.party, command.count)
         return
     leg = leg_of(m, command.port)
-    if command.kind == C_BRIDGE or command.kind == C_RECORD:
-        obey_pair(m, command, leg)
+    if command.kind == C_BRIDGE:
+        do_bridge(m, leg, leg_of(m, command.other))
+    elif command.kind == C_RECORD:
+        do_record(m, command)
     elif leg == NULL:
         if command.kind == C_PLAY:
             tell(m, E_PLAY_DONE, command.port, command.value, 0, 0)

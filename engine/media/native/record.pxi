@@ -1,4 +1,5 @@
-# Recordings: two rings of code words, filled by RTP timestamp in the media thread, emptied by the writer thread.
+# Recordings: a ring of code words for each voice, filled by RTP timestamp in the media thread, emptied by the writer
+# thread, which adds up those that are in the right channel.
 
 cdef inline uint8_t silence_of(uint8_t codec) noexcept nogil:
     return 0xD5 if codec == PCMA else 0xFF
@@ -6,7 +7,7 @@ cdef inline uint8_t silence_of(uint8_t codec) noexcept nogil:
 
 cdef void place(Media *m, Leg *leg, uint8_t *codes, uint32_t size, uint8_t codec, uint32_t timestamp) noexcept nogil:
     """Put a packet where its timestamp belongs. The first of a source stands where it arrived; so loss is silence and
-    both channels keep together. A source whose clock jumps is placed anew after some packets."""
+    all voices keep together. A source whose clock jumps is placed anew after some packets."""
     cdef Recording *rec = leg.recording
     cdef Channel *ch = &rec.channels[leg.channel]
     cdef int64_t here = (m.now - rec.began) // 125000 - size, position
@@ -52,33 +53,48 @@ cdef void anchor(Channel *ch, uint32_t ssrc, uint32_t timestamp, int64_t here) n
     ch.misplaced = 0
 
 
-cdef void begin_recording(Media *m, Recording *rec, Leg *left, Leg *right) noexcept nogil:
-    cdef uint32_t side
+cdef bint all_there(Media *m, Party *party, uint32_t count) noexcept nogil:
+    """Each port is open, and none of them is given twice."""
+    cdef uint32_t i, j
+    for i in range(count):
+        if leg_of(m, party.ports[i]) == NULL:
+            return False
+        for j in range(i):
+            if party.ports[i] == party.ports[j]:
+                return False
+    return True
+
+
+cdef void begin_recording(Media *m, Recording *rec, Party *party, uint32_t count) noexcept nogil:
+    cdef uint32_t i
     cdef Leg *leg
-    for side in range(2):
-        leg = left if side == 0 else right
+    cdef Channel *ch
+    rec.voices = count
+    for i in range(count):
+        leg = leg_of(m, party.ports[i])
         end_recording(m, leg)
         leg.recording = rec
-        leg.channel = side
+        leg.channel = <uint8_t>i
         leg.unwritten += 1
-        rec.channels[side].codec = leg.far.codec if leg.connected else PCMU
-        memset(rec.channels[side].ring, silence_of(rec.channels[side].codec), RING)
-    rec.left = <int32_t>(left - m.legs)
-    rec.right = <int32_t>(right - m.legs)
+        rec.slots[i] = <int32_t>(leg - m.legs)
+        ch = &rec.channels[i]
+        ch.codec = leg.far.codec if leg.connected else PCMU
+        memset(ch.ring, silence_of(ch.codec), RING)
     rec.began = m.now
     cw_store32(&rec.state, RUNNING)
 
 
 cdef void end_recording(Media *m, Leg *leg) noexcept nogil:
-    """Its length is final; both legs put nothing more into it. The writer is woken for the rest."""
+    """Its length is final; its legs put nothing more into it. The writer is woken for the rest."""
     cdef Recording *rec = leg.recording
     cdef int64_t length
+    cdef uint32_t i
     if rec == NULL or rec.state != RUNNING:
         return
     length = (m.now - rec.began) // 125000
     cw_store(&rec.head, <uint64_t>max(length, <int64_t>rec.head))
-    m.legs[rec.left].recording = NULL
-    m.legs[rec.right].recording = NULL
+    for i in range(rec.voices):
+        m.legs[rec.slots[i]].recording = NULL
     cw_store32(&rec.state, ENDING)
     wake(m.writer_fd)
 
@@ -86,14 +102,16 @@ cdef void end_recording(Media *m, Leg *leg) noexcept nogil:
 cdef void visit_recording(Media *m, Recording *rec) noexcept nogil:
     """Let the writer have what can no longer change; tell of what it has finished."""
     cdef int64_t final
+    cdef uint32_t i
     if rec.state == RUNNING:
         final = (m.now - rec.began) // 125000 - HOLD_BACK
         if final > <int64_t>rec.head:
             cw_store(&rec.head, <uint64_t>final)
     elif cw_load32(&rec.state) == WRITTEN and tell(
-            m, E_RECORDING_DONE, m.legs[rec.left].id, rec.token, rec.lost + (rec.refused + 159) // 160, rec.good / 8000.0):
-        m.legs[rec.left].unwritten -= 1
-        m.legs[rec.right].unwritten -= 1
+            m, E_RECORDING_DONE, m.legs[rec.slots[0]].id, rec.token, rec.lost + (rec.refused + 159) // 160,
+            rec.good / 8000.0):
+        for i in range(rec.voices):
+            m.legs[rec.slots[i]].unwritten -= 1
         rec.state = UNUSED
 
 
@@ -111,9 +129,25 @@ cdef void write_part(Media *m, Recording *rec, int16_t *frames) noexcept nogil:
         codes = rec.channels[side].ring + at
         for i in range(part):
             frames[2 * i + side] = linear[codes[i]]
-        memset(codes, silence_of(rec.channels[side].codec), part)
+    if rec.voices > 2:
+        add_up(m, rec, frames, at, part)
+    for side in range(rec.voices):
+        memset(rec.channels[side].ring + at, silence_of(rec.channels[side].codec), part)
     put(m, rec, <const char *>frames, tail, part)
     cw_store(&rec.tail, tail + part)
+
+
+cdef void add_up(Media *m, Recording *rec, int16_t *frames, uint32_t at, uint32_t part) noexcept nogil:
+    """Three or more talk: all but the first are heard in the right channel, cut off where that is too loud."""
+    cdef Channel *ch
+    cdef uint32_t i, voice
+    cdef int32_t sum
+    for i in range(part):
+        sum = 0
+        for voice in range(1, rec.voices):
+            ch = &rec.channels[voice]
+            sum += m.linear[ch.codec][ch.ring[at + i]]
+        frames[2 * i + 1] = <int16_t>max(-32768, min(32767, sum))
 
 
 cdef void put(Media *m, Recording *rec, const char *frames, uint64_t position, uint32_t part) noexcept nogil:

@@ -200,7 +200,7 @@ cdef struct Clip:
     uint8_t *codes[2]        # by Codec
     uint32_t length
 
-cdef struct Channel:         # of a recording; media thread only
+cdef struct Channel:         # one leg's voice in a recording; media thread only
     uint8_t *ring
     uint32_t ssrc
     uint32_t timestamp       # RTP timestamp at `position`
@@ -220,8 +220,9 @@ cdef struct Recording:
     uint64_t good            # samples that are in the file; writer, as the next two
     uint64_t refused         # samples that the disk did not take
     int error                # errno of the first refusal, 0: none
-    int32_t left, right      # slots
-    Channel channels[2]
+    uint32_t voices          # of legs in it: the first is left, all others together are right
+    int32_t slots[MEMBERS]   # of those legs
+    Channel channels[MEMBERS]
 
 cdef struct Leg:             # media thread only, between the C_OPEN command and E_PORT_CLOSED
     uint32_t id
@@ -307,7 +308,7 @@ cdef struct Conference:      # media thread only; free when it has no members
     uint16_t hears[MEMBERS]  # bit j: hears the member in place j
     int64_t due              # tick of the next frame
 
-cdef struct Party:           # what `mix` brings
+cdef struct Party:           # what `mix` brings; of `record` the ports
     uint32_t ports[MEMBERS]
     uint16_t hears[MEMBERS]
 

@@ -14,7 +14,9 @@ from tests.unit.engine.world import World, play
 class Room:
     """A caller, 8001 and 8002: after 3 s all three talk; then whoever is left is bridged."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answered: bool = False) -> None:
+        """answered: the caller is, before anybody is dialled."""
+        self._answered = answered
         self.world = World(n1001=self.app)
         self.caller = self.world.phone("caller", 10)
         self.first = self.world.agent("first", 20, "8001")
@@ -24,6 +26,8 @@ class Room:
         self.after: BridgeEnd | None = None
 
     async def app(self, call: LiveCall) -> None:
+        if self._answered:
+            await call.answer()
         first = (await call.dial(Dial(aor="8001", display="", ring_for=10.0))).leg
         second = (await call.dial(Dial(aor="8002", display="", ring_for=10.0))).leg
         assert first is not None
@@ -54,6 +58,14 @@ class Room:
         self.caller.call("1001")
         await asyncio.sleep(5)
         assert self.everybody() == [{"first", "second"}, {"caller", "second"}, {"caller", "first"}]
+        assert self.recorded() == ["first", "second"]
+
+    def recorded(self) -> list[str]:
+        """Who is in the right channel, the caller being left."""
+        plane = self.world.plane
+        port = plane.at(self.caller.remote_rtp)
+        voices = plane.ports[port].voices if port is not None else ()
+        return [it.name for it in (self.first, self.second) if plane.at(it.remote_rtp) in voices]
 
     def everybody(self) -> list[set[str]]:
         return [self.hears(it) for it in (self.caller, self.first, self.second)]
@@ -69,6 +81,7 @@ def test_one_leaves_and_two_go_on(who: str) -> None:
         await asyncio.sleep(3)
         assert room.hears(room.caller) == {stays.name}
         assert room.hears(stays) == {"caller"}
+        assert room.recorded() == [stays.name]
         stays.hang_up()
         await room.world.settle()
         assert room.end is not None

@@ -495,20 +495,26 @@ def test_a_move_that_the_peer_refuses_is_taken_back() -> None:
     play(story)
 
 
-def test_a_conference_goes_on_with_all_who_are_in_it() -> None:
+@pytest.mark.parametrize("files", [1, 2], ids=["the caller comes last", "the second comes last"])
+def test_a_conference_goes_on_with_all_who_are_in_it(files: int) -> None:
+    """files: a recording begins again for one who comes later, so that he is in it."""
+
     async def story() -> None:
-        room = Room()
+        room = Room(answered=files == 2)
         await room.talk()
         room.world.lose_media()
         room.world.plane = room.world.add_plane(FakePlane("media1"))
         await asyncio.sleep(3)
         assert room.everybody() == [{"first", "second"}, {"caller", "second"}, {"caller", "first"}]
+        assert room.recorded() == ["first", "second"]
         room.first.hang_up()
         await asyncio.sleep(1)
         assert room.hears(room.caller) == {"second"}
         room.caller.hang_up()
         await room.world.settle()
-        assert [event.repaired for event in room.world.of(RecordingStopped)] == [True, False, False]
+        ends = {event.path: event.repaired for event in room.world.of(RecordingStopped)}
+        began = [event.path for event in room.world.of(RecordingStarted)]
+        assert [ends[path] for path in began] == [True, *([False] * files), False]
 
     play(story)
 

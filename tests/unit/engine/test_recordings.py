@@ -18,7 +18,7 @@ class Stage:
     def __init__(self) -> None:
         self.recorded: list[str] = []
         self.events: list[Event] = []
-        plane = SimpleNamespace(record=lambda left, right, path: self.recorded.append(path))
+        plane = SimpleNamespace(record=lambda left, right, path, also=(): self.recorded.append(path))
         ua = SimpleNamespace(recording_path=lambda call, count: f"{call}-{count}.wav", emit=self.events.append)
         self.recordings = Recordings(cast(Any, ua), CALL)
         self.left = cast(Any, SimpleNamespace(plane=plane, port=1, has_media=True))

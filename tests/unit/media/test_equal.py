@@ -105,7 +105,8 @@ def command(rig: Rig, phones: list[Phone], do: Do, clips: list[str]) -> None:  #
         case "press":
             plane.send_dtmf(phone.port, "0123456789*#A"[do.number], 40 + do.number * 10)
         case "record" if do.leg != do.other:
-            plane.record(phone.port, other.port, f"{len(list(rig.recordings.iterdir()))}.wav")
+            also = [one.port for one in phones if do.number % 2 and one not in (phone, other)]
+            plane.record(phone.port, other.port, f"{len(list(rig.recordings.iterdir()))}.wav", also)
         case "end recording":
             plane.stop_recording(phone.port)
         case _:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from engine.media.plane import Codec, Direction, Dtmf, PlaneError, PlayDone, PortId, SrtpSuite
 from engine.rtp import g711
 from engine.rtp.packet import Packet
+from tests.support.tones import PHONES, presence, read_wav, tone
 from tests.unit.media.conftest import MAKERS
 from tests.unit.media.rig import Phone, Rig, keys
 
@@ -288,6 +289,24 @@ def test_recording_of_two_goes_on_when_a_third_joins(rig: Rig) -> None:
     rig.events()
     frames = np.frombuffer((rig.recordings / "a.wav").read_bytes()[44:], "<i2").reshape(-1, 2)
     assert np.count_nonzero(frames == LEVELS[:2]) >= 2 * 9 * 160
+
+
+def test_each_voice_of_a_conference_is_in_the_recording_on_its_side(rig: Rig) -> None:
+    phones = [rig.phone(), rig.phone(codec=Codec.PCMA, payload_type=8), rig.phone()]
+    party(rig, phones)
+    rig.plane.record(phones[0].port, phones[1].port, "a.wav", [phones[2].port])
+    tones = PHONES[:3]
+    said = [tone(hz, 1.0).reshape(-1, 160) for hz in tones]
+    for frames in zip(*said, strict=True):
+        for phone, frame in zip(phones, frames, strict=True):
+            alaw = phone is phones[1]
+            phone.send((g711.encode_alaw if alaw else g711.encode_ulaw)(frame), payload_type=8 if alaw else 0)
+        rig.advance(20)
+    rig.plane.stop_recording(phones[0].port)
+    rig.events()
+    pcm = read_wav(rig.recordings / "a.wav")[1]
+    there = [[presence([hz], side) > 0.7 for hz in tones] for side in pcm.T]
+    assert there == [[True, False, False], [False, True, True]]
 
 
 def test_a_long_stall_is_not_sent_later(rig: Rig) -> None:

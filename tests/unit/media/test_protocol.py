@@ -19,6 +19,7 @@ COMMANDS: list[Command] = [
     protocol.Mix([PortId(1), PortId(2)], [[PortId(2)], []]),
     protocol.Unbridge(PortId(1)),
     protocol.Record(PortId(1), PortId(2), "x.wav"),
+    protocol.Record(PortId(1), PortId(2), "x.wav", [PortId(3)]),
     protocol.StopRecording(PortId(1)),
     protocol.SendDtmf(PortId(1), "5", 160),
     protocol.Close(PortId(1)),
@@ -52,3 +53,13 @@ def test_wrong_type_and_length_are_named() -> None:
         Frames().feed((protocol.MAX_FRAME + 1).to_bytes(4, "big"), list[Command])
     with pytest.raises(ProtocolError, match="too long"):
         encode([protocol.Load(1, ["x" * protocol.MAX_FRAME])])
+
+
+def test_a_media_process_and_a_control_of_other_versions_understand_each_other() -> None:
+    """While one is replaced before the other: what one does not say is left out, what one does not know passed over."""
+    body = msgspec.msgpack.encode([["Record", 1, 2, "x.wav"], ["Record", 1, 2, "x.wav", [3], "later"]])
+    [commands] = Frames().feed(len(body).to_bytes(4, "big") + body, list[Command])
+    assert commands == [
+        protocol.Record(PortId(1), PortId(2), "x.wav"),
+        protocol.Record(PortId(1), PortId(2), "x.wav", [PortId(3)]),
+    ]

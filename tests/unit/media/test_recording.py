@@ -220,6 +220,146 @@ def test_recording_on_a_closed_port_ends_at_once(rig: Rig) -> None:
     assert done(rig.events()) == RecordingDone(a.port, "x.wav", 0.0, 0)
 
 
+# --- three and more -------------------------------------------------------------------------------------------
+
+LEVELS = (988, 1980, 4092)
+"""Linear values that µ-law has exactly, and no two of which add up to another."""
+
+
+def steady(level: int) -> bytes:
+    return g711.encode_ulaw(np.full(160, level, np.int16))
+
+
+def party(rig: Rig, count: int = 3, path: str = "three.wav") -> list[Phone]:
+    phones = [rig.phone() for _ in range(count)]
+    left, right, *also = (phone.port for phone in phones)
+    rig.plane.record(left, right, path, also)
+    rig.step()
+    return phones
+
+
+def test_caller_left_and_all_others_right(rig: Rig) -> None:
+    a, b, c = party(rig)
+    rig.talk(50, a=(a, steady(LEVELS[0])), b=(b, steady(LEVELS[1])), c=(c, steady(LEVELS[2])))
+    rig.plane.stop_recording(a.port)
+    rig.step()
+    assert done(rig.events()) == RecordingDone(a.port, "three.wav", 1.0, 0)
+    pcm = read(rig.recordings / "three.wav")
+    assert (pcm[:7840] == [LEVELS[0], LEVELS[1] + LEVELS[2]]).all()
+
+
+def test_each_voice_keeps_its_place_and_its_loss_is_its_own(rig: Rig) -> None:
+    """Copies of a packet are one voice, once."""
+    a, b, c = party(rig)
+    rig.talk(10, b=(b, steady(LEVELS[1])), c=(c, steady(LEVELS[2])))
+    c.skip(5)
+    rig.talk(5, b=(b, steady(LEVELS[1])))
+    for _ in range(10):
+        c.send(steady(LEVELS[2]))
+        c.skip(-1)
+        rig.talk(1, b=(b, steady(LEVELS[1])), c=(c, steady(LEVELS[2])))
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    pcm = read(rig.recordings / "three.wav")
+    assert (pcm[:, 0] == 0).all()
+    assert (pcm[:1600, 1] == LEVELS[1] + LEVELS[2]).all()
+    assert (pcm[1600:2400, 1] == LEVELS[1]).all()
+    assert (pcm[2400:3840, 1] == LEVELS[1] + LEVELS[2]).all()
+
+
+def test_too_loud_together_is_cut_off_not_wrapped(rig: Rig) -> None:
+    """The sum is cut off once: who is loud the other way counts against both."""
+    loud, other = steady(32124), steady(-32124)
+    a, b, c, d = party(rig, 4)
+    rig.talk(10, b=(b, loud), c=(c, loud))
+    rig.talk(10, b=(b, other), c=(c, other), d=(d, other))
+    rig.talk(10, b=(b, loud), c=(c, loud), d=(d, other))
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    pcm = read(rig.recordings / "three.wav")[:, 1]
+    assert (pcm[:1440] == 32767).all()  # a packet that arrives first of its source ends there, not begins
+    assert (pcm[1600:3040] == -32768).all()
+    assert (pcm[3200:4640] == 32124).all()
+
+
+def test_each_voice_is_of_its_own_codec(rig: Rig) -> None:
+    a, b, c = rig.phone(), rig.phone(codec=Codec.PCMA, payload_type=8), rig.phone()
+    rig.plane.record(a.port, b.port, "x.wav", [c.port])
+    rig.step()
+    for _ in range(10):
+        b.send(WORDS, payload_type=8)
+        c.send(OTHER)
+        rig.advance(20)
+    rig.plane.stop_recording(a.port)
+    rig.events()
+    pcm = read(rig.recordings / "x.wav")
+    assert (pcm[:1440, 1] == int(g711.decode_alaw(WORDS)[0]) + RIGHT).all()
+
+
+def test_a_long_talk_of_three_drained_on_the_way(rig: Rig) -> None:
+    """What was written leaves silence behind in every ring."""
+    a, b, c = party(rig)
+    for n in range(20):
+        speech = {"a": (a, steady(LEVELS[0])), "b": (b, steady(LEVELS[1])), "c": (c, steady(LEVELS[2]))}
+        rig.talk(20, **{name: said for name, said in speech.items() if name != "c" or n < 10})
+        if n >= 10:
+            c.skip(20)
+        rig.core.drain()
+    rig.plane.stop_recording(a.port)
+    assert done(rig.events()) == RecordingDone(a.port, "three.wav", 8.0, 0)
+    pcm = read(rig.recordings / "three.wav")[:63000]
+    assert (pcm[:32000] == [LEVELS[0], LEVELS[1] + LEVELS[2]]).all()
+    assert (pcm[32000:] == [LEVELS[0], LEVELS[1]]).all()
+
+
+@pytest.mark.parametrize("who", range(3))
+def test_it_ends_when_any_of_them_closes_and_all_ports_wait_for_the_file(rig: Rig, who: int) -> None:
+    phones = party(rig)
+    rig.talk(5, a=(phones[0], WORDS))
+    rig.plane.close(phones[who].port)
+    rig.step()
+    for phone in phones:
+        rig.plane.close(phone.port)
+    rig.advance(100)
+    assert rig.plane.poll() == []
+    told = rig.events()
+    assert [type(event) for event in told] == [RecordingDone, PortClosed, PortClosed, PortClosed]
+    assert done(told).port == phones[0].port
+
+
+@pytest.mark.parametrize("how", ["gone", "given twice"])
+def test_not_of_one_that_is(rig: Rig, how: str) -> None:
+    a, b, c = (rig.phone() for _ in range(3))
+    if how == "gone":
+        rig.plane.close(c.port)
+    rig.plane.record(a.port, b.port, "x.wav", [c.port] if how == "gone" else [c.port, b.port])
+    assert done(rig.events()) == RecordingDone(a.port, "x.wav", 0.0, 0)
+
+
+def test_one_of_three_is_recorded_anew(rig: Rig) -> None:
+    """He takes all that were with him out of the first one; they can be in a next."""
+    a, b, c = party(rig)
+    other = rig.phone()
+    rig.plane.record(other.port, c.port, "next.wav")
+    assert done(rig.events()).path == "three.wav"
+    rig.plane.record(a.port, b.port, "again.wav")
+    rig.talk(5, a=(a, WORDS), c=(c, OTHER))
+    rig.plane.stop_recording(a.port)
+    rig.plane.stop_recording(other.port)
+    assert {event.path for event in rig.events() if isinstance(event, RecordingDone)} == {"next.wav", "again.wav"}
+    assert np.count_nonzero(read(rig.recordings / "again.wav") == [LEFT, RIGHT]) > 4 * 160
+    assert np.count_nonzero(read(rig.recordings / "next.wav") == [LEFT, RIGHT]) > 4 * 160
+
+
+def test_more_than_there_is_room_for(rig: Rig) -> None:
+    phones = [rig.phone() for _ in range(4)]
+    ports = [phones[n % 4].port for n in range(17)]
+    with pytest.raises(PlaneError, match="at most 16 voices"):
+        rig.plane.record(ports[0], ports[1], "x.wav", ports[2:])
+    assert done(rig.events()).refused == -1.0
+    assert not (rig.recordings / "x.wav").exists()
+
+
 @given(st.integers(0, 400))
 def test_repair_makes_any_cut_file_playable(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
     folder = tmp_path_factory.mktemp("cut")
