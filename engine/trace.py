@@ -108,7 +108,7 @@ class SipTrace:
     def observe(self, record: Recorded) -> None:
         """Learn from the log which Call-IDs make a call, and when it is over. For Journal.subscribe."""
         event = record.event
-        if isinstance(event, CallArrived | LegDialled):
+        if isinstance(event, (CallArrived, LegDialled)):
             if event.sip_call_id:
                 self._belongs(event.sip_call_id, event.call)
         elif isinstance(event, CallEnded):

@@ -6,6 +6,7 @@ a line, s= and t= may be absent, the order of session lines is free.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 MAX_BODY: Final = 16_384
@@ -243,6 +244,7 @@ def _media_line(number: int, value: str) -> _MediaDraft:
     return _MediaDraft(parts[0], port_number, port_count, parts[2], tuple(parts[3:]))
 
 
+@lru_cache(maxsize=256)
 def _rtpmap(value: str) -> Rtpmap | None:
     """None for what is not `<0-127> <encoding>/<clock>[/<channels>]`: such a format is then just unknown."""
     parts = value.split()

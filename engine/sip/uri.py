@@ -1,6 +1,7 @@
 """SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), and any other URI as an opaque text."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote as percent_decode
 
@@ -119,8 +120,11 @@ def sip_uri(user: str | None, host: str, port: int | None = None, **params: str 
     return Uri("sip", escape(user).replace("%2B", "+") if user else None, None, host, port, tuple(params.items()))
 
 
+@lru_cache(maxsize=1024)
 def parse_uri(text: str) -> Uri:
-    """Parse any URI. Raises BadHeader("URI") when it is none, or a sip/sips/tel one with a fault."""
+    """Parse any URI. Raises BadHeader("URI") when it is none, or a sip/sips/tel one with a fault.
+
+    Kept for the next message: those of a call, and all calls to a number, repeat them."""
     match = _SIP_URI_RE.fullmatch(text)
     if match is None:
         return _parse_other(text)
