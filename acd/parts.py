@@ -160,9 +160,9 @@ class Parts:
         """The talk that an agent is in."""
         return self._talks.get(agent)
 
-    def with_leg(self, leg: Leg) -> AgentName | None:
-        """Whose part has this leg."""
-        return next((name for name, talk in self._talks.items() if talk.part.leg is leg), None)
+    def with_leg(self, leg: Leg) -> Talk | None:
+        """The talk whose present part has this leg."""
+        return next((talk for talk in self._talks.values() if talk.part.leg is leg), None)
 
     def connected(self, talk: Talk, part: Part, rang: float, waited: float) -> None:
         """The caller is this part's agent's from now."""

@@ -285,7 +285,11 @@ class AcdService:
     def resumed(self) -> None:
         """All calls go on now: queues are in order. Whom no call has any more is free."""
         entering, self._resuming = self._resuming or [], None
-        waiting = [visit for visit in entering if self._visits.get(visit.call.id) is visit and not visit.over]
+        waiting = [
+            visit
+            for visit in entering
+            if self._visits.get(visit.call.id) is visit and not visit.over and not visit.settled.done()
+        ]  # an agent may have answered while there was no process
         for visit in sorted(waiting, key=lambda visit: visit.waiting.rank):
             agent = visit.ringing.agent if visit.ringing is not None else None
             self._tell(CallEnters(visit.waiting, agent))

@@ -73,14 +73,17 @@ class Transfers:
     def _take(self, talk: Talk, asked: Transfer, began: float) -> None:
         """From the call of the agent's phone, whoever answered that, and through whatever queue."""
         leg = asked.take()
-        agent = self._parts.with_leg(leg) if leg is not None else None
-        if leg is None or agent is None:
+        consulted = self._parts.with_leg(leg) if leg is not None else None
+        if leg is None or consulted is None:
             if leg is not None:
                 leg.hangup("unknown")
             asked.failed(480)
             return
-        ring = self._direct.immediate(talk.part.call, agent)
+        part = consulted.part
+        ring = self._direct.immediate(talk.part.call, part.agent)
         self._switch(talk, asked, ring, leg, 0.0, began)
+        consulted.count()
+        self._parts.release(part, EndedBy.SYSTEM)  # now: another process would not find its leg
 
     async def _to_agent(self, talk: Talk, asked: Transfer, to: ToAgent, began: float) -> Onward | None:
         first = talk.part

@@ -105,6 +105,7 @@ class FakeCall:
         self.queued = False
         self.bridge_ended: BridgeEnd | None = None
         self.bridged: FakeLeg | None = None
+        self._bridged_at = 0.0
         self.taken = False
         self.codes: Callable[[str], None] = lambda key: None
         """Takes keys of the agent's phone."""
@@ -223,7 +224,8 @@ class FakeCall:
         assert isinstance(leg, FakeLeg)
         phone = next(phone for phone in self._phones.values() if leg in phone.legs)
         loop = asyncio.get_running_loop()
-        start, by = loop.time(), EndedBy.CALLER
+        start = self._bridged_at = loop.time()
+        by = EndedBy.CALLER
         self._note(f"bridge{' recorded' if record else ''}")
         self.bridged, self._referred = leg, loop.create_future()
         gone = asyncio.ensure_future(leg.gone.wait())
@@ -238,7 +240,9 @@ class FakeCall:
             self.bridged = None
             if asked is None and not self.taken:
                 leg.hangup()
-            self.bridge_ended = BridgeEnd(by, loop.time() - start, 0.0, asked, self.taken)
+            if not self.taken:
+                self.bridge_ended = BridgeEnd(by, loop.time() - start, 0.0, asked)
+        assert self.bridge_ended is not None
         return self.bridge_ended
 
     async def hangup(self, reason: str = "bye") -> None:
@@ -303,6 +307,8 @@ class FakeCall:
     def take(self) -> FakeLeg | None:
         """Another call takes the leg that this one is bridged to."""
         leg, self.taken = self.bridged, True
+        talked = asyncio.get_running_loop().time() - self._bridged_at
+        self.bridge_ended = BridgeEnd(EndedBy.SYSTEM, talked, 0.0, taken=True)
         if self._referred is not None:
             self._referred.set_result(None)
         return leg

@@ -226,6 +226,7 @@ class RestartWorld(World):
         for _ in range(5):
             self._bury()
             await asyncio.sleep(0)
+        self.acd.close()  # the timers of the dead one
         for limit in self.limits.values():
             limit.calls = 0
         self._begin()
