@@ -117,8 +117,11 @@ class SipLeg(ResponseHandler):
         self.moving_before: MovingState | None = None
         """How a process before this one had it on the way."""
         self._timer: asyncio.TimerHandle | None = None
-        self._requests: list[tuple[ClientKey, Flow]] = []  # BYE and re-INVITE, which a successor sees through
+        self._requests: list[tuple[ClientKey, Flow]] = []  # BYE, NOTIFY, re-INVITE: a successor sees them through
+        self.subscribed: set[str] = set()
+        """Event headers of the REFERs that wait for their final NOTIFY."""
         self._referrals = 0
+        self._referred = 0  # CSeq number of the latest REFER that was taken up
         self.answered = False
         self.answered_at = 0.0
         self.sip_status = 0
@@ -265,7 +268,7 @@ class SipLeg(ResponseHandler):
 
     def _bye(self) -> None:
         if self.dialog is not None:
-            self.send_in_dialog("BYE", Farewell(self))
+            self.send_in_dialog("BYE", SeenThrough(self))
 
     def send_in_dialog(
         self,
@@ -297,7 +300,7 @@ class SipLeg(ResponseHandler):
 
     def under_way(self, key: ClientKey, flow: Flow) -> None:
         """A request in the dialog is out: a successor of this process sees it through, if it matters."""
-        if key[1] in ("BYE", "INVITE"):
+        if key[1] in ("BYE", "INVITE", "NOTIFY"):
             self._requests.append((key, flow))
         self.touch()
 
@@ -493,19 +496,25 @@ class SipLeg(ResponseHandler):
         self.listener.leg_digit(self, digit, "info")
 
     def _refer(self, key: ServerKey, request: Request) -> None:
-        """§2.4.2 of RFC 3515: 202, and how it goes by NOTIFY."""
-        self._referrals += 1
-        event = "refer" if self._referrals == 1 else f"refer;id={request.cseq.number}"
-        begun = self.listener.leg_refers(self, request, event)
+        """§2.4.2 of RFC 3515: 202, and how it goes by NOTIFY. A retransmission of one that a process before this one
+        has taken up gets its answer; how that ended is told."""
+        number = request.cseq.number
+        begun: LiveTransfer | int | None = None
+        if number != self._referred:
+            self._referrals += 1
+            event = "refer" if self._referrals == 1 else f"refer;id={number}"
+            begun = self.listener.leg_refers(self, request, event)
         if isinstance(begun, int):
             self._respond(key, reply(request, begun))
             return
+        self._referred = number
         response = reply(request, 202)
         response.headers.add("Contact", self.line.contact(self._flow))
         if request.headers.get("Refer-Sub") is not None:
             response.headers.add("Refer-Sub", request.headers.get("Refer-Sub") or "")
         self._respond(key, response)
-        begun.begin()
+        if begun is not None:
+            begun.begin()
 
     def _respond(self, key: ServerKey, response: Response) -> None:
         self.line.respond(key, response)
@@ -549,6 +558,8 @@ class SipLeg(ResponseHandler):
             sips=self._sips,
             phone=self.phone,
             referrals=self._referrals,
+            referred=self._referred,
+            subscribed=sorted(self.subscribed),
             answered=self.answered,
             answered_at=self.answered_at,
             sip_status=self.sip_status,
@@ -562,6 +573,7 @@ class SipLeg(ResponseHandler):
         """Be what `state` was taken from; what was under way in the dialog goes on. Raises ParseError when a message
         in it is none."""
         self._tag, self._sips, self.phone, self._referrals = state.tag, state.sips, state.phone, state.referrals
+        self._referred, self.subscribed = state.referred, set(state.subscribed)
         self.answered, self.answered_at, self.sip_status = state.answered, state.answered_at, state.sip_status
         self.known, self.dialog, self.moving_before = state.known, state.dialog, state.moving
         self.usage.restore(state.usage)
@@ -592,7 +604,7 @@ class SipLeg(ResponseHandler):
             self.line.clients[key] = again
         else:
             assert self.dialog is not None
-            self.line.clients[key] = self._proving(self.dialog, request, Farewell(self))
+            self.line.clients[key] = self._proving(self.dialog, request, SeenThrough(self))
         self._requests.append((key, flow))
 
     # --- media ----------------------------------------------------------------------------------------------------
@@ -680,8 +692,8 @@ class SipLeg(ResponseHandler):
         return self.has_media
 
 
-class Farewell(ResponseHandler):
-    """Of a BYE: whatever is answered, the leg is over."""
+class SeenThrough(ResponseHandler):
+    """Of a request of which nothing follows, whatever is answered; until then another process would send it again."""
 
     def __init__(self, leg: SipLeg) -> None:
         self._leg = leg

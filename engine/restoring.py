@@ -27,6 +27,7 @@ from engine.saved import CallState, LegState
 from engine.session import LiveCall
 from engine.sip.grammar import ParseError
 from engine.sip.parse import parse_request
+from engine.transfer import break_off
 from kernel.ids import CallId
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Restored:
             if isinstance(plane, LostPlane):
                 self._ua.relocation.lost(plane)
         self._ua.relocation.again([leg for leg in self._legs if not leg.ended.done() and leg.moving is None])
+        for leg in self._legs:
+            break_off(leg)
         for call in sorted(self.calls.values(), key=lambda call: call.id):
             call.resume(self._ua.app_of(call))
         for _ in range(TURNS):

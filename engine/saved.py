@@ -193,6 +193,8 @@ class LegState(msgspec.Struct, omit_defaults=True):
     sips: bool = False
     phone: str = ""
     referrals: int = 0
+    referred: int = 0
+    subscribed: list[str] = []
     answered: bool = False
     answered_at: float = 0.0
     sip_status: int = 0
@@ -200,4 +202,4 @@ class LegState(msgspec.Struct, omit_defaults=True):
     ended: EndedBy | None = None
     dialog: Dialog | None = None
     requests: list[tuple[ClientKey, bytes, Flow]] = []
-    """BYE and re-INVITE without final answer."""
+    """BYE, NOTIFY and re-INVITE without final answer."""

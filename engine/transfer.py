@@ -9,14 +9,13 @@ of the same phone by Replaces (RFC 3891): the phone called somebody through us m
 import asyncio
 from typing import TYPE_CHECKING
 
-from engine.line import ResponseHandler
+from engine.leg import SeenThrough, SipLeg
 from engine.sip.grammar import BadHeader
 from engine.sip.message import Request
 from engine.sip.refer import SIPFRAG, Refer, parse_refer, sipfrag, subscription_state
 from events.types import TransferKind
 
 if TYPE_CHECKING:
-    from engine.leg import SipLeg
     from engine.session import LiveCall
     from engine.ua import UserAgent
 
@@ -27,7 +26,7 @@ PARTING = 3.0
 class Referral:
     """The implicit subscription of one REFER. event: value of the Event header."""
 
-    def __init__(self, leg: "SipLeg", event: str, *, silent: bool) -> None:
+    def __init__(self, leg: SipLeg, event: str, *, silent: bool) -> None:
         self._leg = leg
         self._event = event
         self._over = silent
@@ -37,8 +36,23 @@ class Referral:
         if self._over or self._leg.ended.done():
             return
         self._over = status >= 200
-        more = (("Event", self._event), ("Subscription-State", subscription_state(status)))
-        self._leg.send_in_dialog("NOTIFY", ResponseHandler(), sipfrag(status), SIPFRAG, more)
+        _notify(self._leg, self._event, status)
+
+
+def break_off(leg: SipLeg) -> None:
+    """The transfers that its phone asked for died with the process that carried them out."""
+    for event in sorted(leg.subscribed):
+        if not leg.ended.done():
+            _notify(leg, event, 503)
+
+
+def _notify(leg: SipLeg, event: str, status: int) -> None:
+    if status < 200:
+        leg.subscribed.add(event)
+    else:
+        leg.subscribed.discard(event)
+    more = (("Event", event), ("Subscription-State", subscription_state(status)))
+    leg.send_in_dialog("NOTIFY", SeenThrough(leg), sipfrag(status), SIPFRAG, more)
 
 
 class LiveTransfer:
@@ -47,7 +61,7 @@ class LiveTransfer:
     def __init__(
         self,
         call: "LiveCall",
-        leg: "SipLeg",
+        leg: SipLeg,
         target: str,
         kind: TransferKind,
         *,
@@ -80,7 +94,7 @@ class LiveTransfer:
         if self._referral is not None:
             self._referral.tell(sip_status)
 
-    def take(self) -> "SipLeg | None":
+    def take(self) -> SipLeg | None:
         leg = self._consult.partner if self._consult is not None else None
         if self._consult is None or leg is None:
             return None
@@ -99,7 +113,7 @@ class LiveTransfer:
         self.progress(sip_status if sip_status >= 300 else 500)
 
 
-def refer(ua: "UserAgent", leg: "SipLeg", request: Request, event: str) -> LiveTransfer | int:
+def refer(ua: "UserAgent", leg: SipLeg, request: Request, event: str) -> LiveTransfer | int:
     """What this REFER in the dialog of `leg` begins, or the status that refuses it."""
     if not leg.phone:
         return 403
@@ -120,7 +134,7 @@ def refer(ua: "UserAgent", leg: "SipLeg", request: Request, event: str) -> LiveT
     return LiveTransfer(call, leg, asked.user, TransferKind.BLIND, referral=referral)
 
 
-def _attended(ua: "UserAgent", leg: "SipLeg", asked: Refer, referral: Referral) -> LiveTransfer | int:
+def _attended(ua: "UserAgent", leg: SipLeg, asked: Refer, referral: Referral) -> LiveTransfer | int:
     """Phones send the REFER in either of their two dialogs, naming the other."""
     assert asked.replaces is not None
     other = ua.line.dialogs.get(asked.replaces)

@@ -8,6 +8,7 @@ import pytest
 
 from acd.parts import Choice
 from acd.routing.model import AgentProfile
+from engine.sip.message import Request, Response
 from events.types import (
     AgentJoined,
     AgentLeft,
@@ -19,10 +20,12 @@ from events.types import (
     CallOffered,
     CallOutcome,
     CallReleased,
+    CallTransferred,
     CallUnbridged,
     Event,
     OfferMissed,
     OfferWithdrawn,
+    TransferResult,
 )
 from kernel.ids import AgentName
 from tests.unit.engine.world import play
@@ -152,6 +155,41 @@ def test_whatever_an_agent_does_with_a_caller(way: Callable[[Floor], None], died
         await asyncio.sleep(died_after)
         await floor.world.restart()
         await asyncio.sleep(20.0)
+        await floor.end()
+
+    play(story)
+
+
+@pytest.mark.parametrize("way", [blind, attended, to_queue])
+@pytest.mark.parametrize("nth", range(1, 21))
+def test_a_phone_hears_how_its_transfer_ended(way: Callable[[Floor], None], nth: int) -> None:
+    """Control dies after the nth commit, before anything of that turn leaves; and NOTIFYs get lost."""
+
+    async def story() -> None:
+        floor = Floor()
+        world = floor.world
+        await floor.talk()
+        way(floor)
+        world.kill_after = {world.commits + nth}
+        lost = set[bytes]()
+
+        def lose(data: bytes) -> bool:
+            once = data.startswith(b"NOTIFY") and data not in lost
+            lost.add(data)
+            return once
+
+        world.lose = lose
+        await asyncio.sleep(40.0)
+        for phone in (floor.one, floor.line):
+            asked = any(isinstance(m, Response) and m.status == 202 for m in phone.heard)
+            told = {m.cseq.number: m for m in phone.heard if isinstance(m, Request) and m.method == "NOTIFY"}
+            final = [m for m in told.values() if (m.headers.get("Subscription-State") or "").startswith("terminated")]
+            assert len(final) == asked, phone.notified
+            if asked:
+                (transferred,) = world.of(CallTransferred) or (None,)
+                done = transferred is not None and transferred.result is TransferResult.COMPLETED
+                assert final[0].body.startswith(b"SIP/2.0 200" if done else b"SIP/2.0 503"), phone.notified
+                assert final[0].headers.get("Event") == "refer"
         await floor.end()
 
     play(story)
