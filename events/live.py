@@ -1,4 +1,4 @@
-"""What the live view holds: calls, queues, agents, phones, processes, totals. Data only; fold.py moves it.
+"""What the live view holds: calls, queues, agents, phones, processes, totals. Data only; steps/ moves it.
 
 All times are those of the log (UTC seconds since 1970); totals count from the first record folded.
 """
@@ -76,6 +76,12 @@ class LiveCall:
     recording: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     legs: dict[LegId, LiveLeg] = field(default_factory=dict)
+
+    def move(self, state: CallState, at: float) -> None:
+        """On to this state, unless it is in it already."""
+        if self.state is not state:
+            self.state = state
+            self.since = at
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from events.fold import LiveState
 from events.journal import Tail
 from events.segments import begins
 from events.snapshots import Snapshots
+from events.steps import calls, health, queues, trunks
 from metrics import exporter, names, tally
 from metrics import fold as metrics_fold
 from metrics.exporter import Exporter
@@ -28,7 +29,21 @@ SAVE_EVERY = 300.0
 """Seconds between snapshots, while there is something new …"""
 SAVE_AFTER = 200_000
 """… or events, whichever comes first: a few seconds of reading."""
-FOLDS = (types, codec, live, fold, live_codec, names, tally, metrics_fold, exporter)
+FOLDS = (
+    types,
+    codec,
+    live,
+    fold,
+    calls,
+    queues,
+    trunks,
+    health,
+    live_codec,
+    names,
+    tally,
+    metrics_fold,
+    exporter,
+)
 """What decides the numbers. When their code is another than that which a snapshot was made by, and the journal is
 there from its beginning, it is read again, so that the numbers are those of the present code."""
 
