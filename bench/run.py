@@ -1,5 +1,5 @@
-"""Measure: `python -m bench.run [--quick] [--repeats N] [FIGURE …]`, figures: bridged ivr queued start plane
-crowd srtp overload conference storm retransmit.
+"""Measure: `python -m bench.run [--quick] [--repeats N] [FIGURE …]`, figures: bridged music ivr queued start
+plane crowd srtp overload conference storm retransmit.
 
 One JSON line a figure on stdout: name, value, unit, target, whether it is reached, conditions, every run. The server
 runs on core 0, the load on core 1. --quick is a smoke test of the bench itself: small steps, one repeat.
@@ -16,6 +16,7 @@ from bench.figures import (
     conference,
     crowd,
     ivr,
+    music,
     overload,
     plane,
     queued,
@@ -31,6 +32,7 @@ MODULES = {
     "ivr": ivr,
     "queued": queued,
     "bridged": bridged,
+    "music": music,
     "plane": plane,
     "crowd": crowd,
     "srtp": srtp,

@@ -169,10 +169,10 @@ async def figures(repeats: int, conditions: dict[str, Any], quick: bool) -> list
     best = max(good, default=0)
     told = conditions | {"window_seconds": window, "setup_rate": SETUP_RATE}
     at_best = [run for run in runs if run["step"] == best]
-    calls = Figure("bridged_recorded_calls", "calls", 1000.0, "higher", told, runs, float(best))
+    calls = Figure("bridged_recorded_calls", "calls", 1200.0, "higher", told, runs, float(best))
     told = told | {"calls": best}
     cpu = Figure("bridged_cpu_per_call", "ms/s", 0.8, "lower", told, at_best)
-    memory = Figure("bridged_memory_per_call", "KB", 150.0, "lower", told, at_best)
+    memory = Figure("bridged_memory_per_call", "KB", 120.0, "lower", told, at_best)
     if at_best:
         cpu.settle("cpu_ms_per_second_per_call")
         memory.settle("memory_kb_per_call")

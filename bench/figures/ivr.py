@@ -64,7 +64,7 @@ async def figures(repeats: int, conditions: dict[str, Any], quick: bool) -> list
             return await run_at(site, rate, seconds, plan)
 
         best, runs = await dependable(steps, repeats, attempt)
-    rate = Figure("ivr_calls_per_second", "calls/s", 300.0, "higher", conditions | {"seconds": seconds}, runs, best)
+    rate = Figure("ivr_calls_per_second", "calls/s", 400.0, "higher", conditions | {"seconds": seconds}, runs, best)
     good = [run for run in runs if not run["fault"] and run["step"] == best]
     cpu = Figure("ivr_cpu_per_call", "ms", 2.0, "lower", conditions | {"rate": best}, good)
     return [rate, cpu.settle("cpu_ms_per_call") if good else cpu]
