@@ -45,7 +45,7 @@ async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> Non
     await control.start()
     collector.settle()
     desk = inputs.control_socket.with_name("supervisor.sock")
-    supervised = Supervised(control.emit, control.draining, control.medias, desk)
+    supervised = Supervised(control.emit, control.after_commit, control.draining, control.medias, desk)
     tasks = [asyncio.create_task(beat(beat_fd))]
     if report_fd >= 0:
         tasks.append(asyncio.create_task(supervised.run(report_fd)))

@@ -38,11 +38,13 @@ class Unavailable(Exception):
 
 
 class ControlServer:
-    """handlers: by the value of `do`."""
+    """handlers: by the value of `do`. soon: carries out an effect when what led to it is in the journal; no answer
+    leaves before."""
 
-    def __init__(self, path: Path, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, path: Path, handlers: Mapping[str, Handler], soon: Callable[[Callable[[], None]], None]) -> None:
         self._path = path
         self._handlers = handlers
+        self._soon = soon
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self._log = structlog.get_logger("control_socket")
@@ -68,7 +70,11 @@ class ControlServer:
         self._connections.add(writer)
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line), ensure_ascii=False).encode() + b"\n")
+                answer = json.dumps(await self._answer(line), ensure_ascii=False).encode() + b"\n"
+                written = asyncio.Event()
+                self._soon(written.set)
+                await written.wait()
+                writer.write(answer)
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass  # gone, or a line beyond the limit: nothing to answer to

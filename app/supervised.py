@@ -25,10 +25,19 @@ LOOK_EVERY = 0.2
 
 
 class Supervised:
-    """`run` once, when calls are answered. desk: the supervisor's socket."""
+    """`run` once, when calls are answered. desk: the supervisor's socket. soon: carries out an effect when what led to
+    it is in the journal; the supervisor is told nothing that is not, for it forgets the facts that we have noted."""
 
-    def __init__(self, emit: Callable[[Event], None], draining: Draining, planes: Planes, desk: Path) -> None:
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        soon: Callable[..., None],
+        draining: Draining,
+        planes: Planes,
+        desk: Path,
+    ) -> None:
         self._emit = emit
+        self._soon = soon
         self._draining = draining
         self._planes = planes
         self._desk = desk
@@ -111,4 +120,4 @@ class Supervised:
 
     def _say(self, note: Message) -> None:
         if self._writer is not None and self._there.is_set():
-            self._writer.write(encode(note))
+            self._soon(self._writer.write, encode(note))

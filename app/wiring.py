@@ -156,6 +156,7 @@ class Control:
                 "unblock": self._unblock,
                 "sip_trace": self._sip.answer,
             },
+            self.after_commit,
         )
         self._housekeeping = Housekeeping(
             _keep(site, inputs.journal), clock, self.live, self.emit, self._journal.trimmed
@@ -256,6 +257,10 @@ class Control:
         self._writing.emit(event)
         self._ua.happened(event)
         self._outbox.wake()
+
+    def after_commit(self, effect: Callable[..., object], *args: Any) -> None:
+        """Call `effect(*args)` when what has happened so far is in the journal."""
+        self._outbox.add(effect, *args)
 
     def _commit(self) -> None:
         """What is saved goes with the events that tell of it."""

@@ -173,7 +173,7 @@ def test_status_shows_calls_queues_and_agents(site: Path) -> None:
     async def ask() -> str:
         run = site / "var" / "run"
         run.mkdir()
-        server = ControlServer(run / "control.sock", {"status": status})
+        server = ControlServer(run / "control.sock", {"status": status}, lambda effect: effect())
         await server.start()
         out = io.StringIO()
         assert await asyncio.to_thread(show_status, site, out) == 0

@@ -1,13 +1,14 @@
 """Requests to the control process, over a real socket in a folder of the test."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.control_socket import ControlServer, Refused, Unavailable, ask, ask_async
+from app.unix_socket import connect
 
 
 async def echo(request: Mapping[str, Any]) -> Any:
@@ -18,8 +19,13 @@ async def refuse(request: Mapping[str, Any]) -> Any:
     raise Refused("no agent 'lina'; did you mean 'li.na'?")
 
 
+def at_once(effect: Callable[[], None]) -> None:
+    """A journal that is always written."""
+    effect()
+
+
 async def served(path: Path, do: str, **fields: Any) -> Any:
-    server = ControlServer(path, {"echo": echo, "refuse": refuse})
+    server = ControlServer(path, {"echo": echo, "refuse": refuse}, at_once)
     await server.start()
     try:
         return await ask_async(path, do, **fields)
@@ -59,7 +65,7 @@ def test_a_refusal_says_why(tmp_path: Path, do: str, fields: dict[str, Any], mes
 )
 def test_what_is_no_request_is_answered_so(tmp_path: Path, line: bytes, answer: bytes) -> None:
     async def send() -> bytes:
-        server = ControlServer(tmp_path / "control.sock", {})
+        server = ControlServer(tmp_path / "control.sock", {}, at_once)
         await server.start()
         reader, writer = await asyncio.open_unix_connection(tmp_path / "control.sock")
         writer.write(line)
@@ -76,7 +82,7 @@ def test_a_line_without_end_is_cut_off(tmp_path: Path) -> None:
     """Memory for a request is bounded."""
 
     async def send() -> bytes:
-        server = ControlServer(tmp_path / "control.sock", {})
+        server = ControlServer(tmp_path / "control.sock", {}, at_once)
         await server.start()
         reader, writer = await asyncio.open_unix_connection(tmp_path / "control.sock")
         writer.write(b"x" * 1_000_000)
@@ -94,3 +100,31 @@ def test_a_line_without_end_is_cut_off(tmp_path: Path) -> None:
 def test_no_hotline_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no hotline runs here"):
         ask(tmp_path / "control.sock", "status")
+
+
+def test_no_answer_comes_before_the_journal_has_what_led_to_it(tmp_path: Path) -> None:
+    """Else a process that dies in between has said what never was."""
+
+    async def story() -> bytes:
+        changed = asyncio.Event()
+
+        async def change(request: Mapping[str, Any]) -> str:
+            changed.set()
+            return "done"
+
+        effects: list[Callable[[], None]] = []
+        server = ControlServer(tmp_path / "control.sock", {"change": change}, effects.append)
+        await server.start()
+        with connect(tmp_path / "control.sock", 5.0) as client:
+            client.setblocking(False)
+            client.send(b'{"do":"change"}\n')
+            await changed.wait()
+            with pytest.raises(BlockingIOError):
+                client.recv(100)
+            (commit,) = effects
+            commit()
+            answer = await asyncio.get_running_loop().sock_recv(client, 100)
+        await server.close()
+        return answer
+
+    assert asyncio.run(story()) == b'{"ok": true, "result": "done"}\n'
