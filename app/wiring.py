@@ -255,7 +255,7 @@ class Control:
     def emit(self, event: Event) -> None:
         """Append to the journal; written before any effect of this loop iteration leaves."""
         self._writing.emit(event)
-        self._ua.happened(event)
+        self._ua.keeping.happened(event)
         self._outbox.wake()
 
     def after_commit(self, effect: Callable[..., object], *args: Any) -> None:
@@ -264,7 +264,7 @@ class Control:
 
     def _commit(self) -> None:
         """What is saved goes with the events that tell of it."""
-        self._ua.save(self._past.savings.put)
+        self._ua.keeping.save(self._past.savings.put)
         self._registration.save(self._put_aor)
         self._acd.roster.save(self._put_agent)
         self.medias.save(self._put_media)
@@ -398,11 +398,11 @@ class Control:
         self._overload.sample(
             Load(
                 busy=self._meter.busy(self._clock.monotonic()),
-                lag=max(0.0, now - due, self._ua.delay),
+                lag=max(0.0, now - due, self._ua.entrance.delay),
                 transactions=self._ua.transactions,
                 journal=self._journal.unsynced_ms / 1000,
                 media=self._lateness.seconds,
-                waiting=self._ua.waiting,
+                waiting=self._ua.entrance.waiting,
             ),
             self._clock.monotonic(),
         )

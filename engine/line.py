@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.leg import SipLeg
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, REFER, UPDATE, REGISTER"
+METHODS = frozenset(ALLOW.split(", "))
 SUPPORTED = "replaces, timer, 100rel"
 SERVER = "Callwright"
 LINGER = 33.0

@@ -55,7 +55,7 @@ class Restored:
         self.calls: dict[CallId, LiveCall] = {}
 
     def read(self, legs: Mapping[str, bytes], calls: Mapping[str, bytes]) -> None:
-        """legs, calls: what `UserAgent.save` has put. What can't be understood is left out, and said."""
+        """legs, calls: what `Keeping.save` has put. What can't be understood is left out, and said."""
         found: dict[CallId, list[LegState]] = {}
         for key, data in legs.items():
             try:
@@ -129,7 +129,7 @@ class Restored:
         caller.credentials = ua.credentials_of(state.trunk) if state.trunk else None
         call.restore(state, phones, self._named, looping=there is not None and there.looping)
         self.calls[call.id] = call
-        ua.take_up(call, caller)
+        ua.arrivals.take_up(call, caller)
 
     def _leg(self, state: LegState) -> SipLeg:
         """Whoever called may have gone over to another call."""

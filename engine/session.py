@@ -85,7 +85,7 @@ class LiveCall(LegListener):
         """The application ends the call."""
         self._ended: tuple[EndedBy, str] | None = None
         self._ended_at = 0.0
-        self._frames = Frames(partial(ua.touched_call, call_id))
+        self._frames = Frames(partial(ua.keeping.touch, call_id))
         self._bridged_before: BridgeState | None = None
         """The talk that a process before this one left, until the application bridges it again."""
         self._conference_before: ConferenceState | None = None

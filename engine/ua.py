@@ -6,33 +6,30 @@ leave through the outbox.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
-from msgspec.json import encode
 
-from engine.admission import Admission, Admitted
+from engine.admission import Admission
+from engine.arrivals import Arrivals
 from engine.call import Dial, Dialled
-from engine.caller_leg import CallerLeg
-from engine.intake import Intake
+from engine.entrance import Entrance
+from engine.keeping import Keeping
 from engine.large import LargeRequests
 from engine.leg import SipLeg
-from engine.line import ALLOW, SERVER, FlowTo, Line, LineSettings
+from engine.line import METHODS, SERVER, FlowTo, Line, LineSettings
 from engine.media.plane import MediaEvent, Plane, PlayId, PortClosed
 from engine.outbound_leg import OutboundLeg
 from engine.outbox import Outbox
 from engine.placing import Placing
 from engine.ports import Dialplan, Planes
-from engine.refusals import RETRY_AFTER_DRAIN, busy, not_allowed, not_understood, options, replacing, unsupported
+from engine.refusals import not_allowed, not_understood, options
 from engine.registration import Registration
 from engine.relocation import Relocation
 from engine.screening import Screening
 from engine.session import App, LiveCall
-from engine.sip.dialog import DialogId, dialog_id
+from engine.sip.dialog import dialog_id
 from engine.sip.flow import Flow, FlowFault
-from engine.sip.grammar import ParseError
 from engine.sip.message import Request, Response, reply
-from engine.sip.parse import bad_request, parse
 from engine.sip.transactions import (
     AckArrived,
     AckTimedOut,
@@ -50,18 +47,14 @@ from engine.sip_counts import SipCounts
 from engine.throttle import Throttle
 from engine.trunks.credentials import Credentials
 from engine.trunks.pool import TrunkPool
-from events.types import CallArrived, CallRefused, EndedBy, Event
+from events.types import EndedBy, Event
 from kernel.clock import Clock
-from kernel.ids import CallId, Ids, LegId
+from kernel.ids import CallId, Ids
 
 log = structlog.get_logger()
 
-METHODS = frozenset(ALLOW.split(", "))
-
-MALFORMED_EVERY = 1.0
-"""Seconds between two log lines on messages that could not be read."""
 RECORDING_FAILED_EVERY = 30.0
-"""The same on recordings that the disk did not take; the log of events has each."""
+"""Seconds between two log lines on recordings that the disk did not take; the log of events has each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +138,11 @@ class UserAgent:
         self._placing = Placing(self.line, parts.registration, parts.trunks, settings.ringback)
         self.relocation = Relocation(self.line, parts.planes)
         self.line.instead = self.relocation.instead
-        self._malformed = Throttle(MALFORMED_EVERY)
         self.recording_failures = Throttle(RECORDING_FAILED_EVERY)
-        self._intake = Intake(
-            self._take, asyncio.get_running_loop().call_soon, parts.clock.monotonic, parts.screening.gate.dropped
-        )
+        self.entrance = Entrance(self.line, parts.screening, note=parts.note, answer=self._answer, at_once=parts.send)
         self.calls: dict[CallId, LiveCall] = {}
-        self._touched: set[CallId] = set()
-        self._kept: dict[CallId, set[SipLeg]] = {}
-        """Legs that are saved, by the call that they belong or belonged to."""
-        self._invites: dict[ServerKey, CallerLeg] = {}
+        self.keeping = Keeping(self.calls, self.line)
+        self.arrivals = Arrivals(self, parts, settings.max_calls)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pumping = False
@@ -170,89 +158,21 @@ class UserAgent:
 
     def receive(self, data: bytes, flow: Flow) -> None:
         """One whole message, or what pretends to be one."""
-        if len(data) < 5 and not data.strip(b"\r\n\0"):
-            return  # a keep-alive (RFC 5626 §3.5.1 and what phones send in its place)
-        now = self.clock.monotonic()
-        if not self._screening.gate.opens(data, flow, now):
-            return
-        if not (self._screening.overload.shedding and self._shed(data, flow, now)):
-            self._intake.take(data, flow)
-
-    def _take(self, data: bytes, flow: Flow) -> None:
-        """Its turn has come. New calls that waited for it since before there were too many are refused at a glance."""
-        now = self.clock.monotonic()
-        if self._screening.overload.shedding and data.startswith(b"INVITE ") and self._shed(data, flow, now):
-            return
-        self._note(data, flow, sent=False)
-        try:
-            message = parse(data)
-        except ParseError as error:
-            self._screening.gate.junk(flow, now)
-            self._refuse(error, flow)
-            return
-        if isinstance(message, Request) and not self._let_in(message, flow, now):
-            return
-        self._layer.receive(message, flow, now)
-        self._pump()
-
-    def _shed(self, data: bytes, flow: Flow, now: float) -> bool:
-        """Whether a message is done with unparsed, as a call too many. Its answer waits for no commit: no event is
-        behind it."""
-        shed = self._screening.shed(data, flow, now, self._layer.holds_key)
-        if shed is None:
-            return False
-        if shed.flow is not None:
-            self._counts.received["INVITE"] += 1
-            self._counts.sent["INVITE", 503] += 1
-            self._send(shed.flow, shed.data)
-        return True
-
-    def _let_in(self, request: Request, flow: Flow, now: float) -> bool:
-        """Whether a request is for the transaction layer; else it is dropped, or answered here without state."""
-        if request.method == "ACK" or self._layer.holds(request):
-            return True
-        judged = self._screening.judge(request, flow, now, stray=self._is_stray(request))
-        if isinstance(judged, bool):
-            return judged
-        back, response = judged
-        response.headers.add("Server", SERVER)
-        method = request.method if request.method in METHODS else "other"
-        self._counts.received[method] += 1
-        self._counts.sent[method, response.status] += 1
-        self._outbox.add(self._deliver, back, response.encode())
-        return False
-
-    def _is_stray(self, request: Request) -> bool:
-        """It belongs to a dialog or an INVITE that there is not (any more): 481, as RFC 3261 §9.2 and §12.2.2 say."""
-        if request.method == "CANCEL":
-            return not self._layer.holds(request, "INVITE")
-        return request.to_tag is not None and dialog_id(request) not in self.line.dialogs
+        self.entrance.receive(data, flow)
 
     @property
     def transactions(self) -> float:
         """Share of the transaction table in use."""
         return self._layer.share
 
-    @property
-    def delay(self) -> float:
-        """Seconds that the first of the new calls has waited for its turn."""
-        return self._intake.delay(self.clock.monotonic())
-
-    @property
-    def waiting(self) -> int:
-        """New calls that wait for their turn."""
-        return self._intake.waiting
-
     def flow_lost(self, flow: Flow) -> None:
         """A connection is gone."""
         now = self.clock.monotonic()
-        self._intake.lost(flow)
-        self._screening.gate.flow_lost(flow)
+        self.entrance.flow_lost(flow)
         self._layer.flow_failed(flow, now)
         self._registration.disconnected(flow, now)
         self._trunks.flow_lost(flow)
-        for leg in list(self._invites.values()):
-            leg.flow_lost(flow)
+        self.arrivals.flow_lost(flow)
         self._pump()
 
     def media_event(self, plane: Plane, event: MediaEvent) -> None:
@@ -303,55 +223,12 @@ class UserAgent:
 
     def call_gone(self, call: LiveCall) -> None:
         self.calls.pop(call.id, None)
-        self._touched.add(call.id)
+        self.keeping.touch(call.id)
         if not self.calls:
             self.quiet.set()
         self._admission.released(call.trunk)
 
     # --- another process ----------------------------------------------------------------------------------------
-
-    def touched_call(self, call: CallId) -> None:
-        """It is to be saved at the end of this turn of the loop."""
-        self._touched.add(call)
-
-    def happened(self, event: Event) -> None:
-        """Whatever is told of a call changes it."""
-        call = getattr(event, "call", None)
-        if call in self.calls:
-            self._touched.add(call)
-
-    def save(self, put: Callable[[str, bytes], None]) -> None:
-        """Keep what has changed since this was last called, for `restoring.restore`: put(key, state)."""
-        if self._touched:
-            touched, self._touched = self._touched, set()
-            for call_id in touched:
-                call = self.calls.get(call_id)
-                put(f"call/{call_id}", encode(call.state()) if call is not None else b"")
-                if call is None:
-                    self.line.touched.update(self._kept.pop(call_id, ()))
-        if self.line.touched:
-            legs, self.line.touched = self.line.touched, set()
-            for leg in legs:
-                self._save_leg(leg, put)
-
-    def _save_leg(self, leg: SipLeg, put: Callable[[str, bytes], None]) -> None:
-        """A leg is kept as long as its call, which may ask how it ended, and then until nothing more comes of it."""
-        if leg.call in self.calls:
-            self._kept.setdefault(leg.call, set()).add(leg)
-        elif leg.spent:
-            put(f"leg/{leg.tag}", b"")
-            return
-        put(f"leg/{leg.tag}", encode(leg.state()))
-
-    def take_up(self, call: LiveCall, leg: CallerLeg) -> None:
-        """A call of a process before this one goes on."""
-        self.calls[call.id] = call
-        self.quiet.clear()
-        self.touched_call(call.id)
-        self._admission.taken(call.trunk, self.clock.monotonic())
-        if leg.pending is not None:
-            self._invites[leg.pending] = leg
-            leg.ended.add_done_callback(partial(self._forget_invite, leg.pending))
 
     def app_of(self, call: LiveCall) -> App:
         """The application of a call that goes on."""
@@ -425,9 +302,7 @@ class UserAgent:
     def _rare(self, output: Output) -> None:
         match output:
             case CancelArrived():
-                invited = self._invites.get(output.key)
-                if invited is not None:
-                    invited.cancelled()
+                self.arrivals.cancelled(output.key)
             case RequestFailed():
                 handler = self.line.clients.pop(output.key, None)
                 if handler is not None:
@@ -455,6 +330,9 @@ class UserAgent:
             del self.line.clients[key]
         handler.response(key, response)
 
+    def _answer(self, flow: Flow, data: bytes) -> None:
+        self._outbox.add(self._deliver, flow, data)
+
     def _deliver(self, flow: Flow, data: bytes) -> None:
         """An effect: events are written, the message may leave. What can't leave fails at once, not by time-out."""
         self._note(data, flow, sent=True)
@@ -479,17 +357,6 @@ class UserAgent:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def _refuse(self, error: ParseError, flow: Flow) -> None:
-        answer = bad_request(error)
-        self._counts.malformed += 1
-        self._counts.dropped += answer is None
-        count = self._malformed.take(self.clock.monotonic())
-        if count:
-            told = {"source": str(flow), "reason": error.reason, "offset": error.offset, "count": count}
-            log.info("malformed", **told, answered=answer is not None)
-        if answer is not None:
-            self._outbox.add(self._deliver, flow, answer)
-
     def _request(self, arrived: RequestArrived) -> None:
         key, request, flow = arrived
         self._counts.received[request.method if request.method in METHODS else "other"] += 1
@@ -507,107 +374,18 @@ class UserAgent:
     def _outside_dialog(self, key: ServerKey, request: Request, flow: Flow) -> Response | None:
         match request.method:
             case "INVITE":
-                return self._invite(key, request, flow)
+                return self.arrivals.invite(key, request, flow)
             case "REGISTER" | "OPTIONS" if refusal := not_understood(request, self.ids.token()):
                 return refusal
             case "REGISTER":
                 return self._registration.handle(request, flow, self.clock.monotonic())
             case "OPTIONS":
-                return options(request, self.ids.token(), draining=self.draining and self._from_trunk(flow))
+                return options(request, self.ids.token(), draining=self.draining and self.arrivals.from_trunk(flow))
             case "REFER":  # only who is in a talk with us has somebody to transfer
                 return reply(request, 403, to_tag=self.ids.token())
             case "BYE" | "INFO" | "PRACK":
                 return reply(request, 481, to_tag=self.ids.token())
         return not_allowed(request, self.ids.token())
-
-    def _invite(self, key: ServerKey, request: Request, flow: Flow) -> Response | None:
-        """A new call, or the response that refuses it."""
-        now = self.clock.monotonic()
-        admitted = self._admission.admit(request, flow, now)
-        if isinstance(admitted, Response):
-            return admitted
-        dialled = admitted.dialled
-        app = self._dialplan.route(dialled, admitted.phone)
-        refusal = self._refusal(request, app, admitted, now)
-        if refusal is not None:
-            return self._refused_call(request, flow, admitted, refusal)
-        plane = self._plane_of(admitted.phone) or self._planes.choose()
-        if plane is None or app is None:
-            return self._refused_call(request, flow, admitted, busy(request, self.ids.token(), "no media process"))
-        call_id = self.ids.call(self.clock.wall())
-        leg_id = LegId(f"{call_id}-1")
-        leg = CallerLeg(self.line, plane, call_id, leg_id, flow, key, request, admitted.profile)
-        leg.phone = admitted.phone
-        leg.credentials = self._trunks.credentials(admitted.trunk)
-        call = LiveCall(
-            self, call_id, leg, caller=admitted.caller, name=admitted.name, dialled=dialled, trunk=admitted.trunk
-        )
-        self.calls[call_id] = call
-        self.quiet.clear()
-        self._invites[key] = leg
-        leg.touch()
-        leg.ended.add_done_callback(partial(self._forget_invite, key))
-        self._admission.taken(admitted.trunk, now)
-        self.emit(
-            CallArrived(
-                call=call_id,
-                sip_call_id=request.call_id[:256],
-                caller=admitted.caller,
-                caller_name=admitted.name,
-                dialled=dialled,
-                source=str(flow),
-                trunk=admitted.trunk,
-            )
-        )
-        self._respond(key, reply(request, 100))
-        call.start(app)
-        return None
-
-    def _from_trunk(self, flow: Flow) -> bool:
-        return self._admission.trunk_of(flow) is not None
-
-    def _plane_of(self, phone: str) -> Plane | None:
-        """The media process of the call that a phone of ours is in. Whom it calls beside that may come to talk to that
-        caller, which takes one media process."""
-        if not phone:
-            return None
-        talks = (call.partner for call in self.calls.values())
-        return next((leg.plane for leg in talks if leg is not None and leg.phone == phone), None)
-
-    def _refusal(self, request: Request, app: App | None, admitted: Admitted, now: float) -> Response | None:
-        tag = self.ids.token()
-        serves = admitted.phone and not self.closing and self._dialplan.internal(admitted.dialled)
-        if self.draining and not serves:
-            return busy(request, tag, "shutting down", RETRY_AFTER_DRAIN)
-        full = "too many calls" if len(self.calls) >= self._settings.max_calls else ""
-        if full := full or self._admission.full(admitted.trunk, now):
-            return busy(request, tag, full)
-        if request.headers.get("Replaces") is not None:
-            return replacing(request, tag, self._is_replaceable)
-        refusal = unsupported(request, tag)
-        return reply(request, 404, to_tag=tag) if refusal is None and app is None else refusal
-
-    def _is_replaceable(self, dialog: DialogId) -> bool:
-        """RFC 3891 §3: an early dialog that the peer began is none to be replaced."""
-        leg = self.line.dialogs.get(dialog)
-        return leg is not None and (leg.answered or not isinstance(leg, CallerLeg))
-
-    def _refused_call(self, request: Request, flow: Flow, admitted: Admitted, response: Response) -> Response:
-        self.emit(
-            CallRefused(
-                sip_call_id=request.call_id[:256],
-                caller=admitted.caller,
-                dialled=admitted.dialled,
-                source=str(flow),
-                trunk=admitted.trunk,
-                sip_status=response.status,
-                reason=response.reason,
-            )
-        )
-        return response
-
-    def _forget_invite(self, key: ServerKey, _: object) -> None:
-        self._invites.pop(key, None)
 
     def _respond(self, key: ServerKey, response: Response) -> None:
         if response.status > 100:

@@ -31,7 +31,7 @@ def test_a_call_leaves_no_cycles() -> None:
             await asyncio.sleep(3.0)
             caller.hang_up()
             await asyncio.sleep(80.0)
-            world.ua.save(lambda key, state: None)  # what is to be saved is held until then
+            world.ua.keeping.save(lambda key, state: None)  # what is to be saved is held until then
             world.ua.report()
 
         await one()

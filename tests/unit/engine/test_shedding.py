@@ -52,7 +52,7 @@ def sent_by(world: World) -> list[bytes]:
         sent.append(data)
         return True
 
-    world.ua._send = send
+    world.ua._send = world.ua.entrance._at_once = send
     return sent
 
 

@@ -259,7 +259,7 @@ class World:
         line = self.ua.line
         left = {
             "calls": self.ua.calls,
-            "invites": self.ua._invites,
+            "invites": self.ua.arrivals.callers,
             "dialogs": line.dialogs,
             "unacknowledged": line.unacknowledged,
             "ports": line.ports,

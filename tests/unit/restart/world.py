@@ -271,13 +271,13 @@ class RestartWorld(World):
                 return
             self.events.append(event)
             if hasattr(self, "ua"):
-                self.ua.happened(event)
+                self.ua.keeping.happened(event)
             life.outbox.wake()
 
     def _commit(self) -> None:
         if not hasattr(self, "life") or self.life.dead:
             return
-        self.ua.save(self._savings.put)
+        self.ua.keeping.save(self._savings.put)
         self.acd.roster.save(lambda name, state: self._savings.put(f"agent/{name}", state))
         for key, state in self._unsaved.items():
             if state:
