@@ -26,7 +26,7 @@ NO_QUEUE = QueueName("")
 RING_FOR = 25.0
 """Seconds that the phone of one called by a colleague rings."""
 RING_GRACE = 10.0
-"""As for a queue's offers: a dial that does not end by itself is given up."""
+"""A dial that has not ended so long after `ring_for` is given up: whatever went wrong below, nobody stays stuck."""
 BUSY = (AgentState.OFFERED, AgentState.ON_CALL)
 
 

@@ -1,4 +1,4 @@
-"""One call's stay in one queue: what it waits for, what rings for it, how it ended. State only; service.py moves it."""
+"""One call's stay in one queue: what it waits for, what rings for it, how it ended. State only; visits.py moves it."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acd.routing.model import AgentProfile, Queue
-from acd.service import AcdService, Announcer
+from acd.service import AcdService
 from acd.visit import QueueResult
+from acd.visits import Announcer
 from engine.call import (
     BridgeEnd,
     Call,
