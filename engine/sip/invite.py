@@ -22,6 +22,7 @@ from engine.sip.machine import NEVER, STANDARD, Timers
 from engine.sip.matching import ClientKey, ServerKey
 from engine.sip.message import Request, Response
 from engine.sip.parse import parse_response
+from engine.sip.unacknowledged import Answer, Answers, Unacknowledged
 
 REFRESH_EVERY: Final = 60.0
 """§13.3.1.1: a ringing UAS says so each minute, lest proxies give up."""
@@ -110,38 +111,6 @@ class Exchange(StrEnum):
     DONE = auto()
 
 
-class _Unacknowledged:
-    __slots__ = ("_data", "answer_due", "end_at", "first", "interval", "key", "next_at", "response")
-
-    def __init__(self, key: ServerKey, response: Response, now: float, timers: Timers) -> None:
-        self.key = key
-        self.response = response
-        self.interval = timers.t1
-        self.next_at = now + timers.t1
-        self.end_at = now + 64 * timers.t1
-        self.answer_due = False
-        self.first = False
-        self._data = b""
-
-    @property
-    def data(self) -> bytes:
-        """The response as bytes, made once: it is saved several times."""
-        self._data = self._data or self.response.encode()
-        return self._data
-
-
-class Unacknowledged(msgspec.Struct, array_like=True):
-    """A 2xx of ours without ACK, as it is saved."""
-
-    key: ServerKey
-    response: bytes
-    interval: float
-    next_at: float
-    end_at: float
-    answer_due: bool
-    first: bool
-
-
 class UsageState(msgspec.Struct, omit_defaults=True):
     """An InviteUsage as it is saved. Times as on the clock of `now`."""
 
@@ -165,6 +134,7 @@ class InviteUsage:
 
     __slots__ = (
         "_ack",
+        "_answers",
         "_caller",
         "_confirmed",
         "_ended",
@@ -177,13 +147,10 @@ class InviteUsage:
         "_sent_seq",
         "_theirs",
         "_theirs_offers",
-        "_timers",
-        "_unacknowledged",
     )
 
     def __init__(self, *, caller: bool, timers: Timers = STANDARD) -> None:
         self._caller = caller
-        self._timers = timers
         self._confirmed = self._ended = self._ending = False
         self._theirs: ServerKey | None = None  # their INVITE that has no final answer yet
         self._theirs_offers = False
@@ -191,7 +158,7 @@ class InviteUsage:
         self._sent: ClientKey | None = None  # our INVITE that has no final answer yet
         self._sent_seq = 0  # CSeq number of our latest INVITE
         self._ack: tuple[int, bytes] | None = None  # CSeq number and bytes of our latest ACK
-        self._unacknowledged: dict[int, _Unacknowledged] = {}  # by CSeq number
+        self._answers = Answers(timers)
         self._refresh: SendAgain | None = None
         self._refresh_at = self._retry_at = NEVER
 
@@ -207,10 +174,7 @@ class InviteUsage:
             sent=self._sent,
             sent_seq=self._sent_seq,
             ack=self._ack,
-            unacknowledged=[
-                Unacknowledged(e.key, e.data, e.interval, e.next_at, e.end_at, e.answer_due, e.first)
-                for e in self._unacknowledged.values()
-            ],
+            unacknowledged=self._answers.state(),
             provisional=None if self._refresh is None else (self._refresh_at, self._refresh.response.encode()),
             retry_at=None if self._retry_at == NEVER else self._retry_at,
         )
@@ -220,12 +184,7 @@ class InviteUsage:
         self._confirmed, self._ended, self._ending = state.confirmed, state.ended, state.ending
         self._theirs, self._theirs_offers, self._exchange = state.theirs, state.theirs_offers, state.exchange
         self._sent, self._sent_seq, self._ack = state.sent, state.sent_seq, state.ack
-        for saved in state.unacknowledged:
-            response = parse_response(saved.response)
-            entry = _Unacknowledged(saved.key, response, 0.0, self._timers)
-            entry.interval, entry.next_at, entry.end_at = saved.interval, saved.next_at, saved.end_at
-            entry.answer_due, entry.first = saved.answer_due, saved.first
-            self._unacknowledged[response.cseq.number] = entry
+        self._answers.restore(state.unacknowledged)
         if state.provisional is not None and state.theirs is not None:
             self._refresh_at, data = state.provisional
             self._refresh = SendAgain(state.theirs, parse_response(data))
@@ -248,7 +207,7 @@ class InviteUsage:
     @property
     def may_invite(self) -> bool:
         """A re-INVITE may be sent now (§14.1): no INVITE is pending either way, and every 2xx has its ACK."""
-        idle = self._theirs is None and self._sent is None and not self._unacknowledged
+        idle = self._theirs is None and self._sent is None and not self._answers
         return idle and self._confirmed and not self._ended and not self._ending and self._retry_at == NEVER
 
     # UAS
@@ -261,7 +220,7 @@ class InviteUsage:
             return Refusal(481)
         if self._theirs is not None:
             return Refusal(500, int(chance * 11))
-        if self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
+        if self._sent is not None or self._answers.offer_open:
             return Refusal(491)  # glare; or our offer in a 2xx has no answer yet
         self._theirs = key
         self._theirs_offers = bool(request.body)
@@ -277,7 +236,7 @@ class InviteUsage:
         if self._theirs is not None and self._exchange is Exchange.OPEN:
             return Refusal(500, int(chance * 11))
         asked = self._theirs is not None and self._exchange is Exchange.ASKED
-        if asked or self._sent is not None or any(entry.answer_due for entry in self._unacknowledged.values()):
+        if asked or self._sent is not None or self._answers.offer_open:
             return Refusal(491)
         return None
 
@@ -304,10 +263,8 @@ class InviteUsage:
         """A 2xx was sent: it is repeated until `acknowledged`, over reliable transports too (§13.3.1.4)."""
         if key != self._theirs:
             return
-        entry = _Unacknowledged(key, response, now, self._timers)
-        entry.answer_due = not self._theirs_offers and bool(response.body)
-        entry.first = not self._confirmed
-        self._unacknowledged[response.cseq.number] = entry
+        answer_due = not self._theirs_offers and bool(response.body)
+        self._answers.sent(Answer(key, response, answer_due=answer_due, first=not self._confirmed), now)
         self._confirmed = True
         self._answered_theirs()
 
@@ -319,11 +276,11 @@ class InviteUsage:
 
     def acknowledged(self, ack: Request) -> list[Action]:
         """An ACK came. Repeated ones, and those to nothing, give []."""
-        entry = self._unacknowledged.pop(ack.cseq.number, None)
-        if entry is None:
+        answer = self._answers.acknowledged(ack.cseq.number)
+        if answer is None:
             return []
-        actions: list[Action] = [Acknowledged(entry.key, entry.answer_due)]
-        if self._ending and entry.first:
+        actions: list[Action] = [Acknowledged(answer.key, answer.answer_due)]
+        if self._ending and answer.first:
             self._end()
             actions.append(SendBye())
         return actions
@@ -382,7 +339,7 @@ class InviteUsage:
         if self._ended or self._ending:
             return Hangup.NOTHING
         if self._confirmed:
-            if any(entry.first for entry in self._unacknowledged.values()):
+            if self._answers.first:
                 self._ending = True
                 return Hangup.WAIT
             self._end()
@@ -405,23 +362,17 @@ class InviteUsage:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        at = min(self._refresh_at, NEVER if self._ended else self._retry_at)
-        for entry in self._unacknowledged.values():
-            at = min(at, entry.next_at, entry.end_at)
+        at = min(self._refresh_at, NEVER if self._ended else self._retry_at, self._answers.deadline)
         return None if at == NEVER else at
 
     def tick(self, now: float) -> list[Action]:
         """What is due. Calling it early or often does no harm."""
         actions: list[Action] = []
-        for entry in list(self._unacknowledged.values()):
-            if entry.end_at <= now:
-                actions.append(SendBye() if self._ending else AckMissing(entry.key))
-                self._end()
-                break
-            if entry.next_at <= now:
-                entry.interval = min(entry.interval * 2, self._timers.t2)
-                entry.next_at = now + entry.interval
-                actions.append(SendAgain(entry.key, entry.response))
+        missing = self._answers.missing(now)
+        if missing is not None:
+            actions.append(SendBye() if self._ending else AckMissing(missing.key))
+            self._end()
+        actions += [SendAgain(answer.key, answer.response) for answer in self._answers.due(now)]
         if self._refresh is not None and self._refresh_at <= now:
             self._refresh_at = now + REFRESH_EVERY
             actions.append(self._refresh)
@@ -434,7 +385,7 @@ class InviteUsage:
     def _end(self) -> None:
         """After a BYE either way no 2xx needs to be repeated."""
         self._ended = True
-        self._unacknowledged.clear()
+        self._answers.clear()
 
     def _answered_theirs(self) -> None:
         self._theirs = None
