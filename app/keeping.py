@@ -1,4 +1,5 @@
-"""How long things are kept, and when a disk is nearly full: `journal`, `recordings` and `disk` of the configuration."""
+"""How long things are kept, and how large they may grow: `journal`, `recordings`, `disk` and `memory` of the
+configuration."""
 
 from typing import Annotated
 
@@ -25,3 +26,18 @@ class Recordings(Model):
 class Disk(Model):
     low_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 512
     """With less room than this on the disk of journal or recordings, an incident is opened; 0: never."""
+
+
+Megabytes = Annotated[int, Field(ge=0, le=100_000_000)]
+"""0: no limit."""
+
+
+class Memory(Model):
+    """What each process may take of RAM. One that takes more is ended in order and started again; no call ends."""
+
+    control_mb: Megabytes = 4096
+    """Far above `sip.overload.memory_mb`, from which on no new calls are let in: so much is a fault."""
+    media_mb: Megabytes = 2048
+    """Of each; its calls move to another one, or to the one that takes its place."""
+    ledger_mb: Megabytes = 1024
+    web_mb: Megabytes = 1024

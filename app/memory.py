@@ -1,7 +1,8 @@
-"""How much memory this process takes, and whether there is any for another call."""
+"""How much memory a process takes, and whether there is any for another call."""
 
 import resource
 from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
@@ -35,7 +36,10 @@ class Memory:
         self._closed(self._grown or full)
 
 
-def resident_bytes() -> int:
-    """What of it is in RAM."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+def resident_bytes(pid: int | Literal["self"] = "self") -> int:
+    """What of it is in RAM; of a process that has ended, 0."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

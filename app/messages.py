@@ -6,7 +6,15 @@ Either side ignores what it does not understand: during an upgrade the two may b
 
 import msgspec
 
-from events.types import Event, ProcessAdopted, ProcessExited, ProcessStalled, ProcessStarted, UpgradeEnded
+from events.types import (
+    Event,
+    ProcessAdopted,
+    ProcessExited,
+    ProcessOutgrew,
+    ProcessStalled,
+    ProcessStarted,
+    UpgradeEnded,
+)
 
 LINE_BYTES = 65_536
 """A longer line ends the connection."""
@@ -60,7 +68,7 @@ class Retired(Message, tag="retired", frozen=True):
     media: str
 
 
-Fact = ProcessStarted | ProcessExited | ProcessStalled | ProcessAdopted | UpgradeEnded
+Fact = ProcessStarted | ProcessExited | ProcessStalled | ProcessOutgrew | ProcessAdopted | UpgradeEnded
 Order = Drain | Medias
 Note = Ready | Noted | Left | Retired
 

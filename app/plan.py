@@ -5,9 +5,9 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,8 @@ class Spec(NamedTuple):
     """Seconds without a sign of life after which it is killed and started again; 0: never."""
     media: str = ""
     """Of a media process: the UNIX socket where control reaches it."""
+    memory: int = 0
+    """Bytes of RAM above which it is ended in order and started again; 0: no limit."""
     grace: float = STOP_GRACE
     """Seconds that it may take to end by itself, should we be killed."""
 
@@ -76,6 +78,8 @@ class Plan:
     """SIP user of each agent's phone."""
     drain_within: float = 0.0
     """Seconds for calls in progress after the order to stop."""
+    memory: Mapping[str, int] = field(default_factory=dict)
+    """`control_mb`, `media_mb` …: MB of RAM that one of these processes may take; 0: no limit."""
 
     @property
     def log(self) -> Path:
@@ -167,6 +171,7 @@ def processes(plan: Plan, sip: Sequence[tuple[str, Listen, int]], http: tuple[st
             tuple(asked),
             tuple((label, fd) for label, _, fd in sip),
             stalls_after=CONTROL_STALLS,
+            memory=_bytes(plan, "control"),
             grace=plan.drain_within + 2 * STOP_GRACE,
         ),
         *(media(plan, f"media{slot}", slot) for slot in range(plan.media_processes)),
@@ -176,9 +181,22 @@ def processes(plan: Plan, sip: Sequence[tuple[str, Listen, int]], http: tuple[st
             ("--journal", journal, "--database", plan.database),
             nice=NICE,
             stalls_after=OTHERS_STALL,
+            memory=_bytes(plan, "ledger"),
         ),
-        Spec("web", "app.web", (*arguments, "--http-fd", str(http[1])), (http,), NICE, OTHERS_STALL),
+        Spec(
+            "web",
+            "app.web",
+            (*arguments, "--http-fd", str(http[1])),
+            (http,),
+            nice=NICE,
+            stalls_after=OTHERS_STALL,
+            memory=_bytes(plan, "web"),
+        ),
     ]
+
+
+def _bytes(plan: Plan, kind: str) -> int:
+    return plan.memory.get(f"{kind}_mb", 0) << 20
 
 
 def media(plan: Plan, name: str, slot: int) -> Spec:
@@ -191,6 +209,7 @@ def media(plan: Plan, name: str, slot: int) -> Spec:
         "engine.media.server",
         ("--socket", socket_, "--name", name, "--ports", ports, "--recordings", recordings),
         stalls_after=OTHERS_STALL,
+        memory=_bytes(plan, "media"),
         media=socket_,
     )
 

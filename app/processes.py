@@ -11,15 +11,18 @@ from typing import NamedTuple
 
 from app.adoption import Orphan
 from app.backoff import Backoff
+from app.child import STOP_GRACE
 from app.output import Lines, Output
 from app.plan import Spec, command
 from app.preflight import python_path
 from app.reports import Reports, can_read
-from events.types import ProcessAdopted, ProcessExited, ProcessStalled, ProcessStarted
+from events.types import ProcessAdopted, ProcessExited, ProcessOutgrew, ProcessStalled, ProcessStarted
 
 READ_BYTES = 65_536
 DUMP_SIGNAL = signal.SIGUSR2
 """Makes a process write the stacks of its threads (app/child.py)."""
+HAND_OVER = signal.SIGUSR1
+"""To control: end, and leave the calls to whoever comes next."""
 DUMP_TAKES = 0.5
 """Seconds from the order to write stacks to the kill."""
 
@@ -132,7 +135,20 @@ class Process:
         self.kill_at = self._now() + DUMP_TAKES
         self.send(DUMP_SIGNAL)
 
+    def outgrew(self, used: int) -> None:
+        """It takes more memory than it may: have it end, or kill it. `_exited` sees to the rest."""
+        name, limit = self.spec.name, self.spec.memory
+        self._output.say(f"{name} (pid {self.pid}) takes {used >> 20} MB, {limit >> 20} MB are allowed: ended.")
+        self._reports.tell(ProcessOutgrew(process=name, pid=self.pid, used_bytes=used, limit_bytes=limit))
+        self.kill_at = self._now() + STOP_GRACE
+        self.send(self.ends_by)
+
     # --- its end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ends_by(self) -> signal.Signals:
+        """What makes it end in order, to be followed by another: control leaves its calls to that."""
+        return HAND_OVER if self.spec.name == "control" else signal.SIGTERM
 
     def stop(self) -> None:
         """For good: no restart after this."""
@@ -140,12 +156,12 @@ class Process:
         self.restart_at = None
         self.send(signal.SIGTERM)
 
-    def replace(self, number: signal.Signals, kill_at: float) -> None:
-        """End, and start again at once with the code that is on the disk. number: what makes it end in order; killed
-        when it has not by `kill_at`."""
+    def replace(self, kill_at: float) -> None:
+        """End in order, and start again at once with the code that is on the disk; killed when it has not ended by
+        `kill_at`."""
         self._replaced = True
         self.kill_at = kill_at
-        self.send(number)
+        self.send(self.ends_by)
 
     def flush(self) -> None:
         """Show all that it has printed so far."""

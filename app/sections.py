@@ -162,6 +162,7 @@ class Callwright(Model):
     journal: keeping.Journal = keeping.Journal()
     recordings: keeping.Recordings = keeping.Recordings()
     disk: keeping.Disk = keeping.Disk()
+    memory: keeping.Memory = keeping.Memory()
     drain: Drain = Drain()
     music: str = "music"
     languages: list[Name] = Field(default=["zh", "en"], min_length=1)

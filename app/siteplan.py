@@ -24,5 +24,6 @@ def plan_site(folder: Path) -> Plan:
         database=site.database,
         numbers=tuple(main.numbers),
         drain_within=main.drain.within,
+        memory=main.memory.model_dump(),
         agents=tuple(agent.user for agent in site.agents.values() if agent.user),
     )

@@ -17,9 +17,10 @@ app/messages.py defines: facts to journal (ProcessStarted, ProcessExited …) an
 not noted when control dies are sent again to the next one, so one may be journalled twice, none is lost.
 
 A process that dies is started again at once, then after 0.5 s doubling to 30 s while it goes on dying (app/backoff.py).
-One that stands still is killed (app/watchdog.py). SIGTERM or SIGINT drains, then stops all; a second one stops at once
-in order, a third kills (app/ending.py). SIGHUP upgrades (app/upgrading.py). A person's commands come by the desk
-(app/desk.py). Should we die, the processes work on, and the next supervisor takes them over (app/adoption.py).
+One that stands still is killed (app/watchdog.py), one that has grown too large is ended (app/growth.py). SIGTERM or
+SIGINT drains, then stops all; a second one stops at once in order, a third kills (app/ending.py). SIGHUP upgrades
+(app/upgrading.py). A person's commands come by the desk (app/desk.py). Should we die, the processes work on, and the
+next supervisor takes them over (app/adoption.py).
 """
 
 import math
@@ -36,6 +37,7 @@ from app.adoption import Orphan, peer
 from app.desk import Desk
 from app.ending import Ending, Stage
 from app.fleet import Fleet
+from app.growth import Growth
 from app.messages import Left, Note, Ready, Retired
 from app.output import Output
 from app.plan import Spec
@@ -100,6 +102,7 @@ class Supervisor:
         processes = self._fleet.processes
         self._ending = Ending(processes, self._reports, place.output, place.drain_within)
         self._watchdog = Watchdog(processes, self._now())
+        self._growth = Growth(processes, self._now())
         self._upgrade = Upgrade(processes, place.output.say, self._fleet.successors, self._upgraded)
         self._upgrade_wanted = upgrade
         self._upgrade_began = self._now()
@@ -241,7 +244,8 @@ class Supervisor:
         """Seconds until something is due."""
         due = [self._ending.due]
         if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
-            due += [self._watchdog.due, self._upgrade.due, *(process.kill_at for process in self._fleet.processes)]
+            due += [self._watchdog.due, self._growth.due, self._upgrade.due]
+            due += [process.kill_at for process in self._fleet.processes]
             due += [process.restart_at for process in self._fleet.processes if process.restart_at is not None]
         return max(0.0, min(due) - self._now()) if min(due) < math.inf else None
 
@@ -250,6 +254,7 @@ class Supervisor:
         self._place.alive(now)
         if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
             self._watchdog.tick(now)
+            self._growth.tick(now)
             for process in self._fleet.processes:
                 if process.restart_at is not None and process.restart_at <= now:
                     process.start()

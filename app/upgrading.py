@@ -11,7 +11,6 @@ A process that does not come up ends the upgrade, loudly; it is started again an
 """
 
 import math
-import signal
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
@@ -22,8 +21,6 @@ STOP_WITHIN = 10.0
 READY_WITHIN = 30.0
 """Seconds for the new one, from the order to the old one."""
 ORDER = ("ledger", "web", "control")
-HAND_OVER = signal.SIGUSR1
-"""To control: end, and leave the calls to whoever comes next."""
 
 
 class Step(Enum):
@@ -100,7 +97,7 @@ class Upgrade:
         (process,) = self._waiting = [process for process in self._processes if process.spec.name == name]
         self._old, self._answers = process.pid, False
         self._say(f"Upgrade: {name}.")
-        process.replace(HAND_OVER if name == "control" else signal.SIGTERM, now + STOP_WITHIN)
+        process.replace(now + STOP_WITHIN)
 
     def _end(self, why: str) -> None:
         self.step, self.due, self.fault = Step.IDLE, math.inf, why

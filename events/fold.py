@@ -119,6 +119,7 @@ _INCIDENTS: Final[frozenset[type[Event]]] = frozenset(
     {
         ev.ProcessExited,
         ev.ProcessStalled,
+        ev.ProcessOutgrew,
         ev.FlowFailed,
         ev.RtpTimedOut,
         ev.AuthenticationFailed,

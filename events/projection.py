@@ -401,6 +401,9 @@ _STEPS: Final[Mapping[str, _Step]] = MappingProxyType(
         "ProcessExited": _process_exited,
         "ProcessAdopted": _incident("supervisor_died", "{process} (pid {pid}) went on without, and was taken over"),
         "ProcessStalled": _incident("process_stalled", "{process} (pid {pid}) stood still for {silent_for:.1f} s"),
+        "ProcessOutgrew": _incident(
+            "process_outgrew", "{process} (pid {pid}) took {used_bytes:,} bytes of memory, {limit_bytes:,} are allowed"
+        ),
         "FlowFailed": _incident("flow_failed", "flow {flow}, node {node}: {error}"),
         "RtpTimedOut": _incident("rtp_timed_out", "leg {leg} sent no audio for {silent_for:.0f} s"),
         "TrunkStarted": _trunk_started,

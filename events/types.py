@@ -665,6 +665,15 @@ class ProcessStalled(Event, frozen=True):
     silent_for: float
 
 
+class ProcessOutgrew(Event, frozen=True):
+    """It took more memory than it may (`memory` of the configuration); it is ended and started again."""
+
+    process: str
+    pid: int
+    used_bytes: int
+    limit_bytes: int
+
+
 class DrainBegan(Event, frozen=True):
     """New calls are refused from now on; those in progress go on."""
 

@@ -6,6 +6,7 @@ beat           give one sign of life
 drain N,N,…    wait for the order to drain, print it, then say that there are so many calls
 facts N        print the next N facts from the report socket, and note them
 spin FILE      an endless loop, unless FILE is there already
+grow MB FILE   take so much memory, unless FILE is there already
 once FILE      end with status 1, unless FILE is there already
 wait           wait for SIGTERM, then end with status 0
 deaf           ready, and SIGTERM does nothing
@@ -28,6 +29,7 @@ class Child:
         self._beat_fd = beat_fd
         self._lines: IO[bytes] | None = report.makefile("rb") if report else None
         self._noted = 0
+        self._grown = b""
 
     def ready(self) -> None:
         assert self._report is not None
@@ -58,6 +60,11 @@ class Child:
             while True:
                 pass
 
+    def grow(self, megabytes: int, path: Path) -> None:
+        if not path.exists():
+            path.touch()
+            self._grown = b"x" * (megabytes << 20)
+
     def once(self, path: Path) -> None:
         if not path.exists():
             path.touch()
@@ -79,6 +86,8 @@ class Child:
                 self.facts(int(next(rest)))
             case "spin":
                 self.spin(Path(next(rest)))
+            case "grow":
+                self.grow(int(next(rest)), Path(next(rest)))
             case "once":
                 self.once(Path(next(rest)))
             case "beat":

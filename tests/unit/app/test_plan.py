@@ -54,6 +54,13 @@ def test_processes_get_their_sockets_and_paths() -> None:
     assert specs["web"].sockets == (("http", 9),)
 
 
+def test_each_kind_of_process_has_its_bound_of_memory() -> None:
+    limits = {"control_mb": 4, "media_mb": 3, "ledger_mb": 2, "web_mb": 0}
+    specs = processes(replace(PLAN, memory=limits), [], ("http", 9))
+    assert [spec.memory >> 20 for spec in specs] == [4, 3, 3, 2, 0]
+    assert successor(specs[1], "media7").memory >> 20 == 3
+
+
 def test_a_successor_of_a_media_process_has_its_ports_and_a_name_of_its_own() -> None:
     one = media(PLAN, "media1", 1)
     two = successor(one, "media2")

@@ -2,6 +2,7 @@
 ends because a process said something."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -43,6 +44,7 @@ def supervise(
     *,
     drain_within: float = 0.0,
     stalls_after: float = 0.0,
+    memory: int = 0,
 ) -> list[str]:
     """Run until stopped (by default at the first ready); returns the lines that were shown."""
     alive, held = os.pipe()
@@ -58,7 +60,7 @@ def supervise(
             listener=listen(folder / "supervisor.sock"),
             drain_within=drain_within,
         )
-        specs = [Spec(name, FAKE, words, stalls_after=stalls_after) for name, words in processes.items()]
+        specs = [Spec(name, FAKE, words, stalls_after=stalls_after, memory=memory) for name, words in processes.items()]
         Supervisor(specs, place).run()
     finally:
         for fd in (alive, held, screen):
@@ -144,6 +146,23 @@ def test_a_process_that_stands_still_says_where_and_is_started_again(tmp_path: P
     assert any("fake_child.py" in line and line.endswith("in spin") for line in lines)
     assert any("gave no sign of life for" in line for line in lines)
     assert any("with signal 9; starts again now." in line for line in lines)
+
+
+def test_a_process_that_grows_too_large_ends_in_order_and_is_started_again(tmp_path: Path) -> None:
+    """Control is told; and the next one, which does not grow, is left alone. Time runs fast, for memory is looked at
+    every few seconds."""
+    clock = system_clock().monotonic
+    web = ("grow", "200", str(tmp_path / "grown"), "wait")
+    control = ("facts", "5", "ready", "wait")
+    lines = supervise(tmp_path, {"control": control, "web": web}, monotonic=lambda: 20 * clock(), memory=100 << 20)
+    assert facts_of(lines) == [
+        "ProcessStarted control",
+        "ProcessStarted web",
+        "ProcessOutgrew web",
+        "ProcessExited web exit 0",
+        "ProcessStarted web",
+    ]
+    assert any(re.match(r"web \(pid \d+\) takes 2\d\d MB, 100 MB are allowed: ended\.", line) for line in lines)
 
 
 def test_draining_waits_for_calls_and_a_second_wish_does_not(tmp_path: Path) -> None:
