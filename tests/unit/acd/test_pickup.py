@@ -11,9 +11,8 @@ from acd.parts import Choice
 from acd.visit import QueueOutcome, QueueResult
 from events.types import CallConnected, OfferWithdrawn
 from kernel.ids import AgentName
-from tests.support.virtual import run
 from tests.unit.acd.test_transfers import plain, states, talks
-from tests.unit.acd.world import FakeCall, World, agent, check_balance, queue
+from tests.unit.acd.world import FakeCall, World, agent, play, queue
 
 
 def site(**how: object) -> World:
@@ -60,8 +59,7 @@ def withdrawn(world: World) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("number", ["*8", "*8phone-ann", "*8ann"])
 def test_from_the_phone(number: str) -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         call = world.call("c1")
         await asyncio.sleep(5.0)
         phone(world, "bob", number)
@@ -85,17 +83,14 @@ def test_from_the_phone(number: str) -> None:
         assert (connected.queue, connected.waited, connected.via) == ("q", 5.0, "queue")
         assert states(world, "ann") == ["ready", "offered", "ready"]
         assert world.state("bob") == "wrap_up"
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 def test_the_agent_who_was_rung_gets_the_next_call() -> None:
     """Longest idle still, and at once."""
 
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.call("c1")
         second = world.call("c2")
         await asyncio.sleep(5.0)
@@ -103,16 +98,13 @@ def test_the_agent_who_was_rung_gets_the_next_call() -> None:
         world.phones["phone-ann"].answers = 2.0
         await asyncio.sleep(3.0)
         assert second.bridged is world.phones["phone-ann"].legs[-1]
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 @pytest.mark.parametrize("command", ["not_ready", "logout"])
 def test_one_who_is_not_ready_may_and_is_afterwards_what_he_was(command: str) -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.acd.agent_command("bob", command)
         before = world.state("bob")
         call = world.call("c1")
@@ -123,10 +115,8 @@ def test_one_who_is_not_ready_may_and_is_afterwards_what_he_was(command: str) ->
         call.hang_up()
         await asyncio.sleep(1.0)
         assert world.state("bob") == before
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 @pytest.mark.parametrize(
@@ -134,23 +124,19 @@ def test_one_who_is_not_ready_may_and_is_afterwards_what_he_was(command: str) ->
     [("cid", "*8"), ("dan", "*8"), ("bob", "*8cid"), ("bob", "*8bob"), ("bob", "*8999"), ("cid", "*8ann")],
 )
 def test_who_may_not_is_told_so_and_nothing_changes(who: str, number: str) -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.call("c1")
         await asyncio.sleep(5.0)
         asked = phone(world, who, number)
         await asyncio.sleep(5.0)
         assert asked.trace == ["005.0 play agent_refused"]
         assert world.phones["phone-ann"].ringing == 1
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 def test_nothing_rings_or_no_more() -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         early = phone(world, "bob", "*8")
         await asyncio.sleep(5.0)
         assert early.trace[-1].endswith("play agent_refused")
@@ -162,19 +148,19 @@ def test_nothing_rings_or_no_more() -> None:
         await asyncio.sleep(5.0)
         assert late.trace[-1].endswith("play agent_refused")
         assert call.bridged is world.phones["phone-ann"].legs[-1]
-        await world.end()
-        assert withdrawn(world) == []
-        check_balance(world.log)
 
-    run(main())
+    world = play(site, story)
+    assert withdrawn(world) == []
 
 
 def test_the_longest_ringing_is_first() -> None:
-    async def main() -> None:
-        world = World(
+    def both() -> World:
+        return World(
             [queue(ring_for=30.0, skills={"s": 1})],
             [agent("ann", pickup=["g"], s=1), agent("eve", pickup=["g"], s=1), agent("bob", pickup=["g"])],
         )
+
+    async def story(world: World) -> None:
         world.phones["phone-ann"].answers = world.phones["phone-eve"].answers = None
         first = world.call("c1")
         await asyncio.sleep(3.0)
@@ -184,15 +170,12 @@ def test_the_longest_ringing_is_first() -> None:
         await asyncio.sleep(1.0)
         assert first.bridged is not None
         assert second.bridged is None
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(both, story)
 
 
 def test_by_command_the_phone_is_rung_and_the_first_to_answer_has_the_caller() -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         call = world.call("c1")
         await asyncio.sleep(5.0)
         assert world.acd.pick_ups.ring("bob", "ann") == ""
@@ -203,18 +186,15 @@ def test_by_command_the_phone_is_rung_and_the_first_to_answer_has_the_caller() -
         assert call.bridged is world.phones["phone-bob"].legs[-1]
         assert (world.state("ann"), world.state("bob")) == ("ready", "on_call")
         assert world.phones["phone-ann"].ringing == 0
-        await world.end()
-        assert withdrawn(world) == [("ann", "picked_up")]
-        assert talks(world)[0][0] == "bob"
-        check_balance(world.log)
 
-    run(main())
+    world = play(site, story)
+    assert withdrawn(world) == [("ann", "picked_up")]
+    assert talks(world)[0][0] == "bob"
 
 
 @pytest.mark.parametrize("end", ["ann answers", "the caller is gone", "bob does not answer"])
 def test_by_command_in_vain(end: str) -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.phones["phone-bob"].answers = None
         if end == "ann answers":
             world.phones["phone-ann"].answers = 8.0
@@ -236,15 +216,12 @@ def test_by_command_in_vain(end: str) -> None:
             await asyncio.sleep(20.0)
             assert states(world, "bob")[-1] == "not_ready"
         assert world.phones["phone-bob"].ringing == 0
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 def test_a_command_that_cannot_be() -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         ask = world.acd.pick_ups.ring
         assert ask("nobody") == "no agent is named 'nobody'"
         assert ask("dan") == "dan is in no pick-up group"
@@ -254,17 +231,14 @@ def test_a_command_that_cannot_be() -> None:
         world.call("c1")
         await asyncio.sleep(1.0)
         assert ask("ann") == "ann is in a call, or his own phone rings"
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 def test_what_a_colleague_passes_on_is_the_pickers() -> None:
     """A blind transfer to ann rings; bob takes it up."""
 
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.phones["phone-ann"].answers = 1.0
         call = world.call("c1")
         await asyncio.sleep(5.0)
@@ -287,16 +261,13 @@ def test_what_a_colleague_passes_on_is_the_pickers() -> None:
             "013.0 CallReleased c1 bob",
         ]
         assert withdrawn(world) == [("cid", "picked_up")]
-        await world.end()
-        check_balance(world.log)
 
-    run(main())
+    play(site, story)
 
 
 @pytest.mark.parametrize("how", ["phone", "command"])
 def test_who_picks_up_a_consultation_is_consulted(how: str) -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         world.phones["phone-ann"].answers = 1.0
         call = world.call("c1")
         await asyncio.sleep(5.0)
@@ -313,16 +284,13 @@ def test_who_picks_up_a_consultation_is_consulted(how: str) -> None:
         assert world.acd.decide("ann", Choice.COMPLETE) == ""
         await asyncio.sleep(5.0)
         assert call.bridged is world.phones["phone-bob"].legs[-1]
-        await world.end()
-        assert [name for name, *_ in talks(world)] == ["ann", "bob"]
-        check_balance(world.log)
 
-    run(main())
+    world = play(site, story)
+    assert [name for name, *_ in talks(world)] == ["ann", "bob"]
 
 
 def test_a_colleagues_own_call_and_not_ones_own() -> None:
-    async def main() -> None:
-        world = site()
+    async def story(world: World) -> None:
         colleague = PhoneCall("d1", world.phones)
         colleague.by = "dan"
         world.calls.append(colleague)
@@ -336,9 +304,7 @@ def test_a_colleagues_own_call_and_not_ones_own() -> None:
         phone(world, "bob", "*8ann")
         await asyncio.sleep(2.0)
         assert colleague.bridged is world.phones["phone-bob"].legs[-1]
-        await world.end()
-        assert talks(world) == [("bob", 2.0, "consult")]
-        assert withdrawn(world) == [("ann", "picked_up")]
-        check_balance(world.log)
 
-    run(main())
+    world = play(site, story)
+    assert talks(world) == [("bob", 2.0, "consult")]
+    assert withdrawn(world) == [("ann", "picked_up")]

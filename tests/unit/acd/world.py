@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from engine.call import (
 from events.types import EndedBy, Event, TransferKind
 from kernel.clock import Clock
 from kernel.ids import AgentName, CallId, Ids, LegId, QueueName
+from tests.support.virtual import run
 
 
 class FakeLeg:
@@ -390,6 +391,19 @@ def agent(name: str, aor: str = "", pickup: Sequence[str] = (), **skills: int) -
 
 def queue(name: str = "q", **how: object) -> Queue:
     return Queue(name=QueueName(name), **how)  # type: ignore[arg-type]
+
+
+def play(build: Callable[[], World], story: Callable[[World], Awaitable[None]]) -> World:
+    """A site's story under virtual time. When it is told every caller hangs up, and the log must balance."""
+
+    async def main() -> World:
+        world = build()
+        await story(world)
+        await world.end()
+        check_balance(world.log)
+        return world
+
+    return run(main())
 
 
 def check_balance(log: Sequence[tuple[float, Event]], *, waiting: int = 0) -> None:

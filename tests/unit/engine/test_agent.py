@@ -79,8 +79,7 @@ def test_caller_and_agent_talk_and_the_caller_hangs_up() -> None:
         left, right = ports(world, caller, agent)
         assert world.plane.ports[left].partner == right
         assert world.plane.ports[left].play is None, "music ends with the bridge"
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert agent.requests == ["INVITE", "ACK", "BYE"]
         (unbridged,) = world.of(CallUnbridged)
         assert unbridged.ended_by is EndedBy.CALLER
@@ -117,8 +116,7 @@ def test_the_agent_is_offered_the_callers_codec_first(formats: str, offered: str
         await asyncio.sleep(3)
         (invite,) = invites(agent)
         assert f"RTP/AVP {offered}\r\n".encode() in invite.body
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -131,8 +129,7 @@ def test_the_caller_hangs_up_while_the_agent_answers(step: int) -> None:
         world, caller, agent = talking(Queue())
         agent.answer_after = 0.1
         await asyncio.sleep(0.1 + step * 0.002)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert agent.usage.ended or not invites(agent)
 
     play(story)
@@ -204,8 +201,7 @@ def test_an_answer_in_the_moment_in_which_the_time_is_over_is_taken_or_hung_up()
         await asyncio.sleep(5)
         (dialled,) = queue.dialled
         assert (dialled.leg is None) == (dialled.outcome is DialOutcome.NO_ANSWER)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert agent.usage.ended
 
     for millisecond in range(1975, 2005):
@@ -232,8 +228,7 @@ def test_the_caller_hangs_up_between_answer_and_bridge() -> None:
     async def story() -> None:
         world, caller, agent = talking(Queue(pause=5.0))
         await asyncio.sleep(2)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert agent.requests[-1] == "BYE"
 
     play(story)
@@ -247,8 +242,7 @@ def test_all_phones_of_an_agent_ring_and_the_first_answer_wins() -> None:
         desk.answer_after, mobile.answer_after = 1.0, 0.5
         await asyncio.sleep(3)
         assert desk.log == ["rings", "cancelled"]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert sorted(e.reason for e in world.of(LegEnded)) == ["answered_elsewhere", "bridge_end", "bye"]
 
     play(story)
@@ -262,8 +256,7 @@ def test_two_phones_answer_at_once(apart: float) -> None:
         desk.answer_after, mobile.answer_after = 1.0, 1.0 + apart
         await asyncio.sleep(3)
         assert sorted((desk.usage.ended, mobile.usage.ended)) == [False, True]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -283,8 +276,7 @@ def test_two_phones_behind_one_proxy_answer() -> None:
         sent = [m for m in agent.heard if isinstance(m, Request) and m.to_tag == "other"]
         assert [m.method for m in sent] == ["ACK", "BYE", "ACK", "ACK"]
         assert sent[0] == sent[2] == sent[3]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -391,8 +383,7 @@ def test_a_stream_that_is_taken_out_is_silence_and_hold() -> None:
         remote = world.plane.ports[left].remote
         assert remote is not None
         assert remote.direction == "inactive"
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -423,8 +414,7 @@ def test_keys_by_info_are_relayed_both_ways() -> None:
         agent.info("#")
         await asyncio.sleep(1)
         assert (world.plane.ports[left].keys, world.plane.ports[right].keys) == ("#", "5")
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -452,8 +442,7 @@ def test_a_recording_that_cannot_be_made_is_told_and_the_talk_goes_on() -> None:
         assert (failed.why, failed.seconds, failed.refused) == ("Read-only file system", 0.0, -1.0)
         assert [told.path for told in world.of(RecordingStopped)] == [failed.path]
         assert world.of(CallEnded) == []
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert world.of(CallEnded)[0].outcome is CallOutcome.SERVED
         assert len(world.of(RecordingStarted)) == len(world.of(RecordingStopped)) == 1
 
@@ -493,8 +482,7 @@ def test_both_hang_up_at_once() -> None:
         world, caller, agent = talking(Queue())
         await asyncio.sleep(3)
         agent.hang_up()
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert world.of(CallUnbridged)[0].ended_by is EndedBy.AGENT
 
     play(story)
@@ -507,11 +495,9 @@ def test_a_caller_who_leaves_a_queue_has_abandoned_it() -> None:
 
     async def story() -> None:
         world = World(n1001=queue)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(3)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert world.of(CallEnded)[0].outcome is CallOutcome.ABANDONED_QUEUE
 
     play(story)
@@ -525,8 +511,7 @@ def test_a_phone_registered_through_a_proxy_is_reached_by_its_path() -> None:
         await asyncio.sleep(3)
         (invite,) = invites(agent)
         assert invite.headers.all("Route") == ["<sip:edge.example.net;lr>"]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -554,7 +539,6 @@ def test_a_phone_is_called_at_its_contact_or_through_its_nat(contact: str, calle
         caller.call("1001")
         await asyncio.sleep(3)
         assert len(invites(agent)) == 1
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)

@@ -45,8 +45,7 @@ def outcome(world: World) -> tuple[CallOutcome, EndedBy, int, str]:
 def test_a_call_is_answered_played_to_and_ended() -> None:
     async def story() -> None:
         world = World(n1001=greet)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await world.settle()
         assert world.names == [
             "CallArrived",
@@ -85,11 +84,9 @@ def test_an_application_that_returns_ends_the_call_and_waits_for_the_media() -> 
 def test_the_caller_hangs_up_at_any_moment(moment: float) -> None:
     async def story() -> None:
         world = World(n1001=greet)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(moment)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert len(world.of(CallEnded)) == 1
 
     play(story)
@@ -106,8 +103,7 @@ def test_invite_and_cancel_in_one_turn_of_the_loop_make_a_whole_call() -> None:
             kept.append(data)
 
         world._from_phone = keep  # type: ignore[method-assign]
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         (invite,) = kept
         cancel = invite.replace(b"INVITE sip", b"CANCEL sip", 1).replace(b"1 INVITE", b"1 CANCEL")
         cancel = cancel[: cancel.index(b"\r\n\r\n") + 4].replace(b"Content-Length: ", b"Content-Length: 0\r\nX: ")
@@ -200,8 +196,7 @@ def test_late_offer() -> None:
         caller.call("1001", b"")
         await asyncio.sleep(1)
         assert [event.codec for event in world.of(CallAnswered)] == ["PCMU"]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -230,8 +225,7 @@ def test_late_offer_without_a_usable_answer(answer: bytes) -> None:
 def test_an_offer_that_we_cannot_take_is_refused(body: bytes, status: int) -> None:
     async def story() -> None:
         world = World(n1001=greet)
-        caller = world.phone("caller", 10)
-        caller.call("1001", body)
+        caller = world.caller(body)
         await world.settle()
         assert caller.statuses == [status]
         ended = outcome(world)
@@ -275,8 +269,7 @@ def test_reject_and_hangup_may_be_repeated_and_nothing_follows_them() -> None:
 
     async def story() -> None:
         world = World(n1001=stubborn)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await world.settle()
         assert caller.statuses == [486]
         assert reached == []
@@ -306,8 +299,7 @@ def test_no_port_is_503() -> None:
     async def story() -> None:
         world = World(n1001=greet)
         world.plane.full = True
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await world.settle()
         assert caller.statuses == [503]
         assert outcome(world)[:3] == (CallOutcome.FAILED, EndedBy.SYSTEM, 503)
@@ -320,8 +312,7 @@ def test_the_media_process_is_lost(moment: float) -> None:
     async def story() -> None:
         world = World(n1001=wait)
         world.plane.opening = 0.01
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        world.caller()
         await asyncio.sleep(moment)
         world.lose_media()
         await world.settle()
@@ -334,8 +325,7 @@ def test_the_media_process_is_lost(moment: float) -> None:
 def test_rtp_timeout_ends_a_call_but_not_one_on_hold() -> None:
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         (port,) = world.plane.ports
         caller.again("sendonly")
@@ -367,8 +357,7 @@ def test_keys_by_rtp_and_by_info() -> None:
 
     async def story() -> None:
         world = World(n1001=ask)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         caller.info("5")
         await asyncio.sleep(0.1)
@@ -439,11 +428,9 @@ def test_a_part_of_the_flow_outlives_the_call_by_nothing() -> None:
     async def story() -> None:
         world = World(n1001=parent)
         world.plane.opening = 5.0
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert not world.of(CallAnswered)
 
     play(story)
@@ -499,8 +486,7 @@ def test_lost_messages_are_repeated() -> None:
         world = World(n1001=greet)
         count = iter(range(1000))
         world.lose = lambda data: next(count) % 3 == 0
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        world.caller()
         await world.settle(150)
         assert outcome(world)[0] is CallOutcome.SELF_SERVED
 
@@ -552,16 +538,14 @@ def test_draining_refuses_and_ends() -> None:
 def test_requests_in_a_call(method: str) -> None:
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         caller.send(method)
         await asyncio.sleep(1)
         answer = caller.heard[-1]
         assert isinstance(answer, Response)
         assert answer.status == {"OPTIONS": 200, "INFO": 200, "UPDATE": 200, "REFER": 403}.get(method, 405)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 

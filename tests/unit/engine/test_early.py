@@ -33,8 +33,7 @@ def version(response: Response) -> str:
 def test_early_media_from_us_then_the_answer_with_the_same_description() -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         (early,) = said(caller, "INVITE", 183)
         assert early.headers.get("Require") is None, "the caller knows nothing of reliable responses"
@@ -61,8 +60,7 @@ def test_early_media_from_us_then_the_answer_with_the_same_description() -> None
 def test_early_media_is_reliable_when_the_caller_knows_how(wish: str) -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001", None, **{wish: "100rel"})
+        caller = world.caller(None, **{wish: "100rel"})
         await asyncio.sleep(1)
         (early,) = said(caller, "INVITE", 183)
         assert early.headers.get("Require") == "100rel"
@@ -71,8 +69,7 @@ def test_early_media_is_reliable_when_the_caller_knows_how(wish: str) -> None:
         await asyncio.sleep(3)
         (answer,) = said(caller, "INVITE", 200)
         assert answer.body == b"", "what was answered reliably is not answered again (RFC 3261 §13.2.1)"
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -106,8 +103,7 @@ def test_the_answer_waits_for_the_prack() -> None:
         caller.prack(said(caller, "INVITE", 183)[0])
         await asyncio.sleep(1)
         assert caller.statuses == [200]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -118,14 +114,12 @@ def test_the_answer_waits_for_the_prack() -> None:
 def test_a_prack_for_nothing(rack: str, status: int) -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="100rel")
+        caller = world.caller(Supported="100rel")
         await asyncio.sleep(1)
         caller.prack(said(caller, "INVITE", 183)[0], rack)
         await asyncio.sleep(1)
         assert len(said(caller, "PRACK", status)) == 1
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         caller.prack(said(caller, "INVITE", 183)[0])
         await asyncio.sleep(1)
         assert len(said(caller, "PRACK", 481)) == 1 + (status == 481), "nor is there one for a dialog that is gone"
@@ -149,8 +143,7 @@ def test_late_offer_in_a_reliable_response_is_answered_by_its_prack() -> None:
         (answer,) = said(caller, "INVITE", 200)
         assert answer.body == b""
         assert world.plane.played == ["early.wav", "late.wav"]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert [event.codec for event in world.of(LegEarlyMedia)] == ["PCMU"]
 
     play(story)
@@ -206,8 +199,7 @@ def test_an_offer_in_prack_is_answered_in_its_200() -> None:
         remote = world.plane.ports[world.call.leg.port].remote
         assert remote is not None
         assert remote.port == 5555
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -220,8 +212,7 @@ def test_ringing_that_must_be_reliable() -> None:
 
     async def story() -> None:
         world = World(n1001=ring)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Require="100rel")
+        caller = world.caller(Require="100rel")
         await asyncio.sleep(125)
         rings = said(caller, "INVITE", 180)
         assert len(rings) == 3, "one a minute, each with a number of its own"
@@ -229,8 +220,7 @@ def test_ringing_that_must_be_reliable() -> None:
         await asyncio.sleep(6)
         (answer,) = said(caller, "INVITE", 200)
         assert answer.body
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -239,8 +229,7 @@ def test_cancel_and_bye_in_an_early_dialog() -> None:
     async def story() -> None:
         for end in ("cancel", "bye"):
             world = World(n1001=announce)
-            caller = world.phone("caller", 10)
-            caller.call("1001", Supported="100rel")
+            caller = world.caller(Supported="100rel")
             await asyncio.sleep(1)
             if end == "bye":
                 caller.send("BYE")
@@ -260,8 +249,7 @@ def test_early_media_may_last_longer_than_the_silence_that_we_suffer() -> None:
 
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         world.plane.fall_silent(world.call.leg.port)
         assert world.plane.ports[world.call.leg.port].awaited_since < 0.1
@@ -283,8 +271,7 @@ def test_the_rejection_after_early_media() -> None:
 
     async def story() -> None:
         world = World(n1001=app)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="100rel")
+        caller = world.caller(Supported="100rel")
         await asyncio.sleep(4)
         assert caller.statuses == [404]
         await world.settle()
@@ -335,8 +322,7 @@ def test_an_invite_cannot_replace_an_early_dialog_that_its_caller_began() -> Non
             thief.call("1001", Replaces=named)
             await asyncio.sleep(2)
             assert thief.statuses[-1] == status
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -347,8 +333,7 @@ def test_an_invite_cannot_replace_an_early_dialog_that_its_caller_began() -> Non
 def test_update_of_a_caller_before_the_answer() -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="100rel")
+        caller = world.caller(Supported="100rel")
         await asyncio.sleep(1)
         caller.update(sdp("192.0.2.10", 6666, version=3))
         await asyncio.sleep(0.5)
@@ -356,8 +341,7 @@ def test_update_of_a_caller_before_the_answer() -> None:
         remote = world.plane.ports[world.call.leg.port].remote
         assert remote is not None
         assert remote.port == 6666
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -365,8 +349,7 @@ def test_update_of_a_caller_before_the_answer() -> None:
 def test_update_before_the_offer_was_answered_reliably_is_refused() -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1)
         (early,) = said(caller, "INVITE", 183)
         assert caller._invite is not None
@@ -377,8 +360,7 @@ def test_update_before_the_offer_was_answered_reliably_is_refused() -> None:
         (refusal,) = said(caller, "UPDATE", 500)
         assert refusal.headers.get("Retry-After") == "5"
         assert len(said(caller, "UPDATE", 200)) == 1, "it offers nothing"
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 

@@ -77,8 +77,7 @@ def test_a_talk_goes_on_at_another_media_process() -> None:
         moved = world.of(LegMediaMoved)
         assert [(event.before, event.media) for event in moved] == [("media0", "media1")] * 2
         assert all(1.0 < event.gap < 1.1 for event in moved), "the phone thinks for a second before it answers"
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert len(world.of(CallBridged)) == len(world.of(CallUnbridged)) == 1
         assert world.of(CallEnded)[0].outcome is CallOutcome.SERVED
         assert len(world.of(LegMediaReported)) == 2
@@ -92,8 +91,7 @@ def test_the_recording_so_far_is_repaired_and_the_rest_is_another_file() -> None
         await asyncio.sleep(5)
         await restarted(world)
         await asyncio.sleep(3)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         first, second = world.of(RecordingStarted)
         assert second.path == first.path.replace(".wav", "-2.wav")
         ends = {event.path: (event.repaired, event.seconds) for event in world.of(RecordingStopped)}
@@ -112,8 +110,7 @@ def test_calls_wait_for_the_media_process_that_is_started_again() -> None:
         await asyncio.sleep(2)
         assert (caller.remote_rtp, agent.remote_rtp) == before, "the port that they send to: nothing of theirs is lost"
         assert port(again, caller).partner is not None
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -180,8 +177,7 @@ def test_a_peer_that_refuses_may_stay_where_nothing_changed_for_it() -> None:
         await asyncio.sleep(3)
         assert port(again, caller).partner is not None
         assert len(world.of(LegMediaMoved)) == 2
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -197,8 +193,7 @@ def test_glare_is_tried_again() -> None:
         agent.refuse_with = 0
         await asyncio.sleep(6)
         assert port(other, agent).partner is not None
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert len(world.of(LegMediaMoved)) == 2
 
     play(story)
@@ -221,8 +216,7 @@ def test_an_offer_of_the_peer_is_refused_for_a_moment_and_then_answered_with_the
         assert port(again, agent).remote is not None
         caller.answer()
         await asyncio.sleep(1)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -239,30 +233,34 @@ def test_hold_goes_on() -> None:
         await asyncio.sleep(3)
         assert port(other, caller).clips == ["hold.wav"]
         assert len(world.of(CallHeld)) == 1
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
 
+class Menu:
+    """Plays one prompt, and is over."""
+
+    def __init__(self) -> None:
+        self.played: list[Played] = []
+
+    async def __call__(self, call: LiveCall) -> None:
+        self.played.append(await call.play(["menu.wav"]))
+        await call.hangup()
+
+
 def test_a_prompt_is_played_again_from_its_start() -> None:
     async def story() -> None:
-        played: list[Played] = []
-
-        async def flow(call: LiveCall) -> None:
-            played.append(await call.play(["menu.wav"]))
-            await call.hangup()
-
-        world = World(n1001=flow)
+        menu = Menu()
+        world = World(n1001=menu)
         other = world.add_plane(FakePlane("media1"))
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        world.caller()
         await asyncio.sleep(1.5)
         world.lose_media()
         await asyncio.sleep(1.9)
-        assert not played
+        assert not menu.played
         await world.settle()
-        assert [(it.why, it.seconds) for it in played] == [(Why.FINISHED, 2.0)]
+        assert [(it.why, it.seconds) for it in menu.played] == [(Why.FINISHED, 2.0)]
         assert other.played == ["menu.wav"]
 
     play(story)
@@ -279,8 +277,7 @@ def test_a_key_ends_the_prompt_that_is_played_again() -> None:
 
         world = World(n1001=flow)
         other = world.add_plane(FakePlane("media1"))
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(1.5)
         world.lose_media()
         await asyncio.sleep(1.5)
@@ -297,20 +294,14 @@ def test_a_key_ends_the_prompt_that_is_played_again() -> None:
 
 def test_a_key_by_info_while_there_is_no_port() -> None:
     async def story() -> None:
-        played: list[Played] = []
-
-        async def flow(call: LiveCall) -> None:
-            played.append(await call.play(["menu.wav"]))
-            await call.hangup()
-
-        world = World(n1001=flow)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        menu = Menu()
+        world = World(n1001=menu)
+        caller = world.caller()
         await asyncio.sleep(1.0)
         world.lose_media()
         caller.info("1")
         await asyncio.sleep(0.1)
-        assert [it.why for it in played] == [Why.BARGED]
+        assert [it.why for it in menu.played] == [Why.BARGED]
         await world.settle()
 
     play(story)
@@ -331,14 +322,12 @@ async def collects(call: LiveCall) -> None:
 def test_what_a_caller_waits_with_goes_on(flow: Callable[[LiveCall], Awaitable[None]], heard: list[str]) -> None:
     async def story() -> None:
         world = World(n1001=flow)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(2)
         again = await restarted(world)
         await asyncio.sleep(2)
         assert port(again, caller).clips == tuple(heard) or list(port(again, caller).clips) == heard
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert len(world.of(LegMediaMoved)) == 1
 
     play(story)
@@ -359,8 +348,7 @@ def test_a_telephone_rings_on_and_is_moved_when_it_answers() -> None:
         assert "cancelled" not in agent.log
         assert agent.requests == ["INVITE", "ACK", "INVITE", "ACK"]
         assert port(other, agent).partner == other.at(caller.remote_rtp)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert len(world.of(LegMediaMoved)) == 2
 
     play(story)
@@ -377,8 +365,7 @@ def test_a_death_at_any_moment_of_the_beginning(moment: float) -> None:
         again = await restarted(world, 0.2)
         await asyncio.sleep(5)
         assert port(again, agent).partner == again.at(caller.remote_rtp) is not None
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert world.of(CallEnded)[0].outcome is CallOutcome.SERVED
 
     play(story)
@@ -395,8 +382,7 @@ def test_the_second_media_process_dies_too() -> None:
             await asyncio.sleep(moment)
         await asyncio.sleep(4)
         assert port(world.planes[-1], caller).partner == world.planes[-1].at(agent.remote_rtp)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -417,8 +403,7 @@ def test_calls_are_spread_over_the_planes_that_are_left_and_both_legs_of_each_to
         home = next(plane for plane in others if plane.at(callers[0].remote_rtp) is not None)
         assert port(home, callers[0]).partner == home.at(agent.remote_rtp)
         for caller in callers:
-            caller.hang_up()
-        await world.settle()
+            await world.over(caller)
 
     play(story)
 
@@ -432,8 +417,7 @@ def test_the_other_media_processes_are_not_touched() -> None:
         world.lose_media(other)
         await asyncio.sleep(5)
         assert (len(caller.heard), len(agent.heard)) == heard
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -461,8 +445,7 @@ def test_a_leg_is_moved_to_the_plane_of_whom_it_is_to_talk_to() -> None:
         assert port(other, agent).partner == other.at(caller.remote_rtp)
         assert not world.plane.ports, "the ports before are closed"
         assert [event.gap for event in world.of(LegMediaMoved)] == [0.0, 0.0]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert sorted(event.packets_sent for event in world.of(LegMediaReported)) == [2, 2], "of both ports"
 
     play(story)
@@ -488,8 +471,7 @@ def test_a_move_that_the_peer_refuses_is_taken_back() -> None:
         assert moved == [False]
         (found,) = world.plane.ports.values()
         assert list(found.clips) == ["music.wav"]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert not world.of(LegMediaMoved)
 
     play(story)
@@ -523,8 +505,7 @@ def test_a_conference_goes_on_with_all_who_are_in_it(files: int) -> None:
 def test_a_caller_who_hears_us_before_the_answer_is_moved_when_he_has_it(wish: str) -> None:
     async def story() -> None:
         world = World(n1001=announce)
-        caller = world.phone("caller", 10)
-        caller.call("1001", None, **({"Supported": wish} if wish else {}))
+        caller = world.caller(None, **({"Supported": wish} if wish else {}))
         await asyncio.sleep(1)
         other = world.add_plane(FakePlane("media1"))
         world.lose_media()
@@ -581,8 +562,7 @@ def test_keys_of_srtp_are_new_ones() -> None:
         assert before is not None
         assert now is not None
         assert (now.suite, now.local_key != before.local_key) == (before.suite, True)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -606,8 +586,7 @@ def test_an_operator_may_ask_for_proof_of_the_re_invite(status: int) -> None:
         proof = "Authorization" if status == 401 else "Proxy-Authorization"
         assert [invite.headers.get(proof) is not None for invite in offers(agent)] == [False, False, True]
         assert port(other, agent).partner == other.at(caller.remote_rtp)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 

@@ -60,8 +60,7 @@ def test_terms_of_a_caller() -> None:
 def test_an_interval_too_small_is_422() -> None:
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="timer", Session_Expires="30")
+        caller = world.caller(Supported="timer", Session_Expires="30")
         await asyncio.sleep(1)
         assert caller.statuses == [422]
         assert answer_of(caller).headers.get("Min-SE") == "90"
@@ -74,8 +73,7 @@ def test_an_interval_too_small_is_422() -> None:
 def test_we_refresh_as_the_callee(allow: str) -> None:
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="timer", Session_Expires="200;refresher=uas", Allow=allow)
+        caller = world.caller(Supported="timer", Session_Expires="200;refresher=uas", Allow=allow)
         await asyncio.sleep(90)
         answer = answer_of(caller)
         assert answer.headers.get("Session-Expires") == "200;refresher=uas"
@@ -92,8 +90,7 @@ def test_we_refresh_as_the_callee(allow: str) -> None:
             assert refreshes[0].body == said.body, "the same description, the same version"
             await asyncio.sleep(100)
             assert caller.requests.count("INVITE") == 2
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -101,8 +98,7 @@ def test_we_refresh_as_the_callee(allow: str) -> None:
 def test_a_caller_that_does_not_refresh_is_hung_up() -> None:
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="timer", Session_Expires="200;refresher=uac")
+        caller = world.caller(Supported="timer", Session_Expires="200;refresher=uac")
         await asyncio.sleep(100)
         assert answer_of(caller).headers.get("Require") == "timer"
         caller.update(Supported="timer", Session_Expires="200;refresher=uac")
@@ -123,8 +119,7 @@ def test_a_refresh_refused(refuse: int) -> None:
 
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001", Supported="timer", Session_Expires="200;refresher=uas")
+        caller = world.caller(Supported="timer", Session_Expires="200;refresher=uas")
         await asyncio.sleep(50)
         caller.refuse_with = refuse
         await asyncio.sleep(52)
@@ -132,8 +127,7 @@ def test_a_refresh_refused(refuse: int) -> None:
         caller.refuse_with = 0
         await asyncio.sleep(15)
         assert (caller.requests.count("INVITE") >= 2) is (refuse != 481)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -174,8 +168,7 @@ def test_hold_by_update() -> None:
         agent.update(sdp("192.0.2.20", 4000, formats="18", version=10))
         await asyncio.sleep(1)
         assert answer_of(agent, "UPDATE").status == 488
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -212,7 +205,6 @@ def test_an_invite_with_replaces_takes_nothing(replaces: str, status: int) -> No
         await asyncio.sleep(1)
         assert thief.statuses == [status]
         assert len(world.ua.calls) == 1
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)

@@ -106,8 +106,7 @@ def test_a_call_in_progress_is_not_refused() -> None:
 
     async def story() -> None:
         world = World(n1001=wait)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await asyncio.sleep(0.5)
         (first,) = (data for data in world.noted if data.startswith(b"INVITE"))
         overload(world)
@@ -115,8 +114,7 @@ def test_a_call_in_progress_is_not_refused() -> None:
         world.ua.receive(first, caller.flow)
         caller.again("sendonly")
         await asyncio.sleep(0.1)
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
         assert {data[:3] for data in world.noted[seen:]} == {b"INV", b"SIP", b"ACK", b"BYE"}
         assert not any(data.startswith(b"SIP/2.0 503") for data in world.noted)
 

@@ -51,8 +51,7 @@ def keys(world: World) -> list[Srtp | None]:
 def test_a_secured_caller_is_answered_with_a_key(policy: SrtpPolicy) -> None:
     async def story() -> None:
         world = under(policy, World(n1001=greet))
-        caller = world.phone("caller", 10)
-        caller.call("1001", secured(10))
+        caller = world.caller(secured(10))
         await asyncio.sleep(1.0)
         (srtp,) = keys(world)
         assert srtp is not None
@@ -73,8 +72,7 @@ def test_a_secured_caller_is_answered_with_a_key(policy: SrtpPolicy) -> None:
 def test_a_caller_of_the_wrong_kind_is_refused(policy: SrtpPolicy, body: bytes) -> None:
     async def story() -> None:
         world = under(policy, World(n1001=greet))
-        caller = world.phone("caller", 10)
-        caller.call("1001", body)
+        caller = world.caller(body)
         await world.settle()
         (refusal,) = answers(caller)
         assert refusal.status == 488
@@ -88,8 +86,7 @@ def test_a_trunk_may_have_a_policy_of_its_own() -> None:
     async def story() -> None:
         secure = MediaProfile(srtp=REQUIRED)
         world = World(Trunk(name="s", networks=(ip_network("192.0.2.10/32"),), profile=secure), n1001=greet)
-        caller = world.phone("caller", 10)
-        caller.call("1001")
+        caller = world.caller()
         await world.settle()
         assert answers(caller)[0].status == 488
 
@@ -117,8 +114,7 @@ def test_each_leg_has_keys_of_its_own() -> None:
         assert first is not None
         assert second is not None
         assert first.local_key != second.local_key
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -130,8 +126,7 @@ def test_a_phone_that_knows_no_srtp_takes_an_optional_offer() -> None:
         caller.call("1001")
         await asyncio.sleep(3.0)
         assert keys(world) == [None, None]
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)
 
@@ -141,8 +136,7 @@ def test_hold_and_resume_keep_our_key() -> None:
 
     async def story() -> None:
         world = under(OPTIONAL, World(n1001=wait))
-        caller = world.phone("caller", 10)
-        caller.call("1001", secured(10))
+        caller = world.caller(secured(10))
         await asyncio.sleep(1.0)
         before = keys(world)
         caller.again("sendonly", secured(10).replace(b"sendrecv", b"sendonly"))
@@ -151,7 +145,6 @@ def test_hold_and_resume_keep_our_key() -> None:
         await asyncio.sleep(1.0)
         assert keys(world)[:1] == before[:1] != [None]
         assert len(answers(caller)) == 3
-        caller.hang_up()
-        await world.settle()
+        await world.over(caller)
 
     play(story)

@@ -178,6 +178,12 @@ class World:
         phone = self.phones[flow] = Softphone(name, flow, self._from_phone)
         return phone
 
+    def caller(self, body: bytes | None = None, **headers: str) -> Softphone:
+        """A phone that has called 1001."""
+        phone = self.phone("caller", 10)
+        phone.call("1001", body, **headers)
+        return phone
+
     def agent(self, name: str, last: int, aor: str = "8001", transport: str = "udp") -> Softphone:
         """A phone that is registered."""
         phone = self.phone(name, last, transport)
@@ -249,6 +255,11 @@ class World:
         self.ua.media_event(plane, event)
 
     # --- what must hold ---
+
+    async def over(self, caller: Softphone) -> None:
+        """The caller hangs up, and `settle`."""
+        caller.hang_up()
+        await self.settle()
 
     async def settle(self, within: float = SETTLED) -> None:
         """Let everything end; then nothing may be left, and everything must have been told once."""

@@ -1,8 +1,6 @@
 """The summary of a call's legs, as `callwright call` ends with it."""
 
-from typing import Any
-
-from msgspec.structs import replace
+from functools import partial
 
 from events.codec import decode
 from events.legs import legs, legs_summary
@@ -19,27 +17,11 @@ from events.types import (
     Recorded,
 )
 from kernel.ids import CallId, LegId
+from tests.support.told import media_report
 
 CALL = CallId("c")
 CALLER, PHONE = LegId("c-1"), LegId("c-2")
-
-
-def media(leg: LegId, **fields: Any) -> LegMediaReported:
-    plain = LegMediaReported(
-        call=CALL,
-        leg=leg,
-        codec="PCMA",
-        packets_received=980,
-        packets_sent=1000,
-        packets_lost=20,
-        jitter_ms=1.5,
-        jitter_max_ms=3.0,
-        strangers=0,
-        remote_lost=-1,
-    )
-    return replace(plain, **fields)
-
-
+media = partial(media_report, CALL)
 EVENTS: list[Event] = [
     CallArrived(
         call=CALL,

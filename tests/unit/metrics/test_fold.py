@@ -12,6 +12,7 @@ from kernel.ids import AgentName, CallId, LegId, OfferId, QueueName
 from metrics import names as n
 from metrics import tally
 from metrics.exporter import Exporter
+from tests.support.told import media_report
 
 CALL, LEG, OFFER = CallId("c1"), LegId("c1-2"), OfferId("o1")
 QUEUE, AGENT = QueueName("billing"), AgentName("li.na")
@@ -174,29 +175,11 @@ def test_sip_counts_have_bounded_labels() -> None:
 
 def test_a_leg_without_packets_says_nothing_about_quality() -> None:
     """0 of 0 packets lost is no observation; negative loss (duplicates) is none lost."""
-    silent = e.LegMediaReported(
-        call=CALL,
-        leg=LEG,
-        codec="PCMU",
-        packets_received=0,
-        packets_sent=9,
-        packets_lost=0,
-        jitter_ms=0.0,
-        jitter_max_ms=0.0,
-        strangers=0,
-        remote_lost=-1,
+    silent = media_report(
+        CALL, LEG, codec="PCMU", packets_received=0, packets_sent=9, packets_lost=0, jitter_ms=0.0, jitter_max_ms=0.0
     )
-    lossy = e.LegMediaReported(
-        call=CALL,
-        leg=LEG,
-        codec="PCMA",
-        packets_received=98,
-        packets_sent=100,
-        packets_lost=2,
-        jitter_ms=2.0,
-        jitter_max_ms=4.0,
-        strangers=0,
-        remote_lost=0,
+    lossy = media_report(
+        CALL, LEG, packets_received=98, packets_sent=100, packets_lost=2, jitter_ms=2.0, jitter_max_ms=4.0
     )
     found = samples(silent, lossy)
     assert key("callwright_rtp_loss_ratio_count", codec="PCMU") not in found
@@ -209,24 +192,7 @@ def test_how_legs_sounded_by_who_was_there() -> None:
     """Of an older log, and of whatever else it may say, `other`."""
     legs = [("caller", 4.3, 0.0), ("phone", 4.1, 3.0), ("telephone", 3.2, 0.0), ("", 2.0, 0.0), ("martian", 1.2, 0.0)]
     found = samples(
-        *(
-            e.LegMediaReported(
-                call=CALL,
-                leg=LEG,
-                codec="PCMU",
-                packets_received=9,
-                packets_sent=9,
-                packets_lost=0,
-                jitter_ms=0.0,
-                jitter_max_ms=0.0,
-                strangers=0,
-                remote_lost=-1,
-                mos=mos,
-                remote_mos=remote_mos,
-                kind=kind,
-            )
-            for kind, mos, remote_mos in legs
-        )
+        *(media_report(CALL, LEG, mos=mos, remote_mos=remote_mos, kind=kind) for kind, mos, remote_mos in legs)
     )
     name = "callwright_call_mos_count"
     heard = {leg: found[key(name, heard_by="us", leg=leg)] for leg in ("caller", "phone", "telephone", "other")}
