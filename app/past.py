@@ -37,15 +37,23 @@ class _Kept(msgspec.Struct):
 
 
 class Past:
-    """live: as far as the log was read; `follow` it from then on. save: `Journal.save`."""
+    """live: as far as the log was read; `follow` it from then on. save: `Journal.save`. waits: whether anything is not
+    written yet."""
 
-    def __init__(self, journal: Path, save: Callable[[str, bytes], None], boot: bytes) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        save: Callable[[str, bytes], None],
+        boot: bytes,
+        waits: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Reads what is there. boot: the name of this one. Raises JournalDamaged."""
         self.live = LiveState()
         self.agents: dict[AgentName, Recorded] = {}
         """The last change of each agent's state."""
         self.savings = Savings(save)
         self._journal = journal
+        self._waits = waits
         self._snapshots = Snapshots(journal, NAME, VERSION)
         for record in read(journal, self._restore(), self.savings.read):
             self.follow(record)
@@ -60,12 +68,15 @@ class Past:
         """A snapshot every while, for ever."""
         while True:
             await asyncio.sleep(SAVE_EVERY)
+            if self._waits():  # what is to be saved is ahead of the events in the log
+                continue
             seq, at, payload = self.live.seq, self.live.at, self._dump()
             await asyncio.to_thread(self._write, seq, at, payload)
 
     def write(self) -> None:
-        """A snapshot now."""
-        self._write(self.live.seq, self.live.at, self._dump())
+        """A snapshot now, unless something waits."""
+        if not self._waits():
+            self._write(self.live.seq, self.live.at, self._dump())
 
     # --- inside -------------------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class Control:
         self._inputs = inputs
         self._clock = clock
         self._journal = Journal.open(inputs.journal, clock)
-        self._past = Past(inputs.journal, self._journal.save, boot_id())
+        self._past = Past(inputs.journal, self._journal.save, boot_id(), waits=lambda: self._journal.waiting_bytes > 0)
         self.live = self._past.live
         self._put_aor, self._put_agent, self._put_media = map(self._past.savings.under, ("aor", "agent", "media"))
         self._journal.subscribe(self._past.follow)
@@ -233,10 +233,7 @@ class Control:
         self.emit(ControlStopped(reason=reason))
         self._outbox.release()
         self._transports.close()
-        try:
-            self._journal.close()
-        except JournalFull as error:
-            log.critical("the last events are lost: the disk takes none", error=str(error), **self._writing.health)
+        self._close_journal()
 
     async def hand_over(self) -> None:
         """Leave everything as it is to the next process, which may be of other code: nobody is hung up on. This one is
@@ -250,7 +247,13 @@ class Control:
             await asyncio.sleep(0)
         self._outbox.release()
         self._past.write()
-        self._journal.close()
+        self._close_journal()
+
+    def _close_journal(self) -> None:
+        try:
+            self._journal.close()
+        except JournalFull as error:
+            log.critical("the last events are lost: the disk takes none", error=str(error), **self._writing.health)
 
     def emit(self, event: Event) -> None:
         """Append to the journal; written before any effect of this loop iteration leaves."""

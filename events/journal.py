@@ -69,6 +69,7 @@ class Journal:
         self._size = 0 if recovery.path is None else recovery.path.stat().st_size
         self._committed = recovery.last_seq
         self._buffer = bytearray()
+        self._owed: dict[str, bytes] = {}  # what is to be saved when the buffer is written
         self._partial = False  # some bytes of the buffer's first commit are in the segment already
         self._pending: list[Recorded] = []
         self._outbox: deque[Recorded] = deque()
@@ -132,10 +133,15 @@ class Journal:
     def save(self, key: str, state: bytes) -> None:
         """Keep `state` for a successor of this process; it leaves with the next commit, behind the events before it.
 
-        key: without space or newline. state: JSON without a newline; b"" takes it back. While MAX_BUFFER waits for the
-        disk nothing is kept: it would be out of date when the disk has room."""
-        if len(self._buffer) <= MAX_BUFFER and len(state) < MAX_LINE - 1000:
-            self._buffer += b"%b%b %b\n" % (SAVED, key.encode(), state)
+        key: without space or newline. state: JSON without a newline; b"" takes it back, and so does one that no line
+        can hold: better none than the one before it. When MAX_BUFFER waits for the disk the latest state of each key
+        waits behind that, and leaves in the same write as the last of it."""
+        if len(state) >= MAX_LINE - 1000:
+            state = b""
+        if self._owed or len(self._buffer) > MAX_BUFFER:
+            self._owed[key] = state
+        else:
+            self._buffer += _saved_line(key, state)
 
     def commit(self) -> None:
         """Write all that was appended. Raises JournalFull, or what a subscriber raised (the write is done then)."""
@@ -157,16 +163,18 @@ class Journal:
                 self._deliver()
 
     def _write(self) -> None:
-        buffer = self._buffer
+        buffer, owed = self._buffer, b"".join(_saved_line(*item) for item in self._owed.items())
         while buffer:
-            written = os.write(self._fd, buffer)
+            written = os.writev(self._fd, (buffer, owed)) if owed else os.write(self._fd, buffer)
             self._size += written
             self.bytes += written
-            self._partial = written < len(buffer)
-            if self._partial:
-                del buffer[:written]
+            if written >= len(buffer):
+                buffer[:] = owed[written - len(buffer) :]
+                owed = b""
+                self._owed.clear()
             else:
-                buffer.clear()
+                del buffer[:written]
+            self._partial = bool(buffer)
             if self._syncer is not None:
                 self._syncer.written()
 
@@ -231,6 +239,10 @@ class Journal:
                 os.close(self._fd)
             os.close(self._lock)
             self._fd = self._lock = -1
+
+
+def _saved_line(key: str, state: bytes) -> bytes:
+    return b"%b%b %b\n" % (SAVED, key.encode(), state)
 
 
 def _open_segment(path: Path) -> int:

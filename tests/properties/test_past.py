@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from app.past import NAME, Past
 from events import snapshots
-from events.journal import Journal
-from events.types import AgentState, AgentStateChanged
+from events.journal import Journal, JournalFull
+from events.types import AgentState, AgentStateChanged, ControlStopped
 from kernel.clock import Clock
 from kernel.ids import AgentName
+from tests.support.disks import Valve
 
 KEYS = ("call/a", "call/b", "leg/1", "agent/x")
 STEPS = st.lists(
@@ -69,6 +70,24 @@ def test_a_start_from_a_snapshot_equals_one_from_all(lives: list[list[tuple[str,
         assert dict(snapped.savings.items()) == dict(whole.savings.items()) == dict(past.savings.items())
         assert snapped.live == whole.live
         assert snapped.agents == whole.agents
+
+
+def test_no_snapshot_is_taken_of_what_the_disk_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk the state is ahead of the log: a call that is kept there would have begun in no event."""
+    journal, _ = opened(tmp_path)
+    past = Past(tmp_path, journal.save, b'"one"', waits=lambda: journal.waiting_bytes > 0)
+    journal.append(ControlStopped(reason="a"))
+    journal.commit()
+    valve = Valve(monkeypatch)
+    valve.shut = True
+    past.savings.put("call/1", b"1")
+    with pytest.raises(JournalFull):
+        journal.commit()
+    past.write()
+    assert not list(snapshots.folder(tmp_path).glob("*"))
+    valve.shut = False
+    journal.close()
+    past.write()
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 40, None])

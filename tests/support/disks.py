@@ -65,6 +65,7 @@ class Valve:
         """Bytes that are still taken; None: all."""
         self._write: Callable[[int, Any], int] = os.write
         monkeypatch.setattr(os, "write", self._take)
+        monkeypatch.setattr(os, "writev", lambda fd, parts: self._take(fd, b"".join(parts)))
 
     def _take(self, fd: int, data: Any) -> int:
         if self.shut or self.room == 0:
