@@ -9,8 +9,9 @@ from zlib import crc32
 import structlog
 
 from engine.info import digit_info, info_digit
+from engine.leg_listener import DEAF, LegListener
 from engine.line import ALLOW, SERVER, SUPPORTED, Line, ResponseHandler
-from engine.listening import heard, heard_by_peer
+from engine.listening import media_report
 from engine.media.plane import (
     Dtmf,
     MediaEvent,
@@ -48,39 +49,13 @@ from engine.sip.parse import parse_request
 from engine.sip.transactions import ClientKey, ServerKey
 from engine.stream import Stream
 from engine.trunks.credentials import Credentials
-from events.types import EndedBy, LegAnswered, LegDialled, LegEnded, LegMediaReported
+from events.types import EndedBy, LegAnswered, LegDialled, LegEnded
 from kernel.ids import CallId, LegId
 
 if TYPE_CHECKING:
     from engine.transfer import LiveTransfer
 
 log = structlog.get_logger()
-
-
-class LegListener:
-    """What a leg tells its call."""
-
-    def leg_answered(self, leg: "SipLeg") -> None: ...
-    def leg_digit(self, leg: "SipLeg", digit: str, via: str) -> None: ...
-    def leg_play_done(self, leg: "SipLeg", done: PlayDone) -> None: ...
-    def leg_recording_done(self, done: RecordingDone) -> None: ...
-    def leg_hold(self, leg: "SipLeg", *, held: bool) -> None: ...
-    def leg_rtp_timeout(self, leg: "SipLeg", silent_for: float) -> None: ...
-    def leg_ended(self, leg: "SipLeg", by: EndedBy, reason: str) -> None: ...
-    def leg_media_lost(self, leg: "SipLeg", plane: Plane) -> None:
-        """A media process died, at which the leg has or had a port: what it was doing there is over."""
-
-    def leg_moved(self, leg: "SipLeg") -> None:
-        """It has another port, at which nothing is going on yet."""
-
-    def leg_media_closed(self, leg: "SipLeg") -> None: ...
-    def leg_refers(self, leg: "SipLeg", request: Request, event: str) -> "LiveTransfer | int":
-        """What a REFER begins, or the status that refuses it."""
-        return 603
-
-
-DEAF = LegListener()
-"""Of a leg without a call."""
 
 
 class SipLeg(ResponseHandler):
@@ -645,30 +620,9 @@ class SipLeg(ResponseHandler):
         return lost
 
     def _report_media(self) -> None:
-        stats = self.stream.earlier
-        if self.stream.remote is not None:
-            self.line.emit(
-                LegMediaReported(
-                    call=self.call,
-                    leg=self._id,
-                    codec=self.codec,
-                    packets_received=stats.packets_received,
-                    packets_sent=stats.packets_sent,
-                    packets_lost=stats.packets_lost,
-                    jitter_ms=round(stats.jitter_ms, 2),
-                    jitter_max_ms=round(stats.jitter_max_ms, 2),
-                    strangers=stats.strangers,
-                    stun=stats.stun,
-                    kind=self.kind,
-                    remote_lost=stats.remote_lost,
-                    srtp=str(self.stream.remote.srtp.suite) if self.stream.remote.srtp else "",
-                    unauthenticated=stats.unauthenticated,
-                    remote_jitter_ms=round(stats.remote_jitter_ms, 2),
-                    round_trip_ms=round(stats.round_trip_ms, 2),
-                    mos=heard(stats, self.stream.remote.ptime_ms),
-                    remote_mos=heard_by_peer(stats, self.stream.remote.ptime_ms),
-                )
-            )
+        remote = self.stream.remote
+        if remote is not None:
+            self.line.emit(media_report(self.call, self._id, self.kind, remote, self.stream.earlier))
 
     async def _open_media(self) -> None:
         """Bind a port, on another plane when the one chosen has died. Raises PlaneError. When the leg ends meanwhile

@@ -14,7 +14,8 @@ from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference, stop_of
 from engine.frames import Frame, Frames
 from engine.keypad import Keypad
-from engine.leg import DEAF, LegListener, SipLeg
+from engine.leg import SipLeg
+from engine.leg_listener import DEAF, LegListener
 from engine.media.plane import Plane, PlaneError, PlayDone, PortId, RecordingDone
 from engine.media.protocol import PortState
 from engine.outbound_leg import OutboundLeg
