@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -38,6 +39,10 @@ class RingPlace(msgspec.Struct):
     since: float
 
 
+Missed = tuple[OfferResult, int]
+"""Why an agent did not answer, and the SIP status."""
+
+
 class Ring:
     """One phone rung. `ended` is done when it is over: with None when the agent answered (`answered` has been called
     by then), else with why not and the SIP status."""
@@ -59,11 +64,15 @@ class Ring:
         self.rivals: list[Ring] = []
         """Rung for those who want to pick it up."""
         self.task: asyncio.Task[None] | None = None
-        self.ended: asyncio.Future[tuple[OfferResult, int] | None] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[Missed | None] = asyncio.get_running_loop().create_future()
 
     def place(self) -> RingPlace:
         """For whoever goes on with it."""
         return RingPlace(self.agent, self.offer, self.since)
+
+    def places_of_rivals(self) -> list[RingPlace]:
+        """Of those that ring, and of which the log knows."""
+        return [rival.place() for rival in self.rivals if rival.told and not rival.over]
 
 
 Answered = Callable[[Ring, Leg, float], None]
@@ -112,6 +121,8 @@ class Direct:
 
         self.callers: set[AgentName] = set()
         """Agents in a call that they made."""
+        self.consulted: set[AgentName] = set()
+        """Agents who talk to a colleague about his caller."""
 
     def targets(self) -> list[Target]:
         """What rings now."""
@@ -154,6 +165,27 @@ class Direct:
             self._tell(AgentTaken(agent, True))
         ring.task = asyncio.get_running_loop().create_task(self._dial(ring, order))
         return ring
+
+    def again(self, call: Call, was: RingPlace, answered: Answered, *, told: bool) -> Ring:
+        """One of a process before this one, which is over: see `ring_on`."""
+        ring = Ring(call, was.agent, was.offer, was.since, answered, told=told)
+        ring.over = True
+        return ring
+
+    def ring_on(self, ring: Ring, order: Dial | None) -> None:
+        """It is not over: the phone goes on ringing, for what is left of its time. order: None when the site has the
+        agent no more."""
+        if order is None:
+            if ring.told:
+                self.withdrawn(ring.call.id, ring.place())
+            ring.ended.set_result((OfferResult.FAILED, 480))
+            return
+        ring.over = False
+        self.rings.append(ring)
+        ring.reserved = True
+        ring.reserved = self._still_reserved(ring)
+        left = max(0.0, ring.since + order.ring_for - self._now())
+        ring.task = asyncio.get_running_loop().create_task(self._dial(ring, replace(order, ring_for=left)))
 
     def immediate(self, call: Call, agent: AgentName, *, told: bool = True) -> Ring:
         """As if rung and answered in one moment: he is on the line already."""
@@ -203,7 +235,9 @@ class Direct:
 
     def talks(self, agent: AgentName, call: Call) -> None:
         """The agent is in this call now, whatever his state was."""
-        state = self._roster.agents[agent]
+        state = self._roster.agents.get(agent)
+        if state is None:  # the site has him no more
+            return
         offered = state.state is AgentState.OFFERED and state.call == call.id
         told: list[RouterEvent] = self._roster.step(agent, In.ANSWER if offered else In.DIRECT, call=call.id)
         if not offered:
@@ -212,7 +246,8 @@ class Direct:
 
     def free(self, agent: AgentName, call: Call) -> None:
         """Whoever called, or was only consulted, is back to what he did before."""
-        if self._roster.agents[agent].call == call.id:
+        state = self._roster.agents.get(agent)
+        if state is not None and state.call == call.id:
             self._tell(*self._roster.step(agent, In.RELEASE, call=call.id))
 
     async def _dial(self, ring: Ring, order: Dial) -> None:
@@ -220,14 +255,15 @@ class Direct:
             async with asyncio.timeout(order.ring_for + RING_GRACE):
                 dialled = await ring.call.dial(order)
         except TimeoutError:
-            dialled = Dialled(DialOutcome.FAILED, None, 500, self._now() - ring.since)
+            dialled = Dialled(DialOutcome.FAILED, None, 500, 0.0)
         if ring.over:
             if dialled.leg is not None:
                 dialled.leg.hangup("withdrawn")
             return
         self._over(ring, Withdrawal.ANSWERED)
+        rang = self._now() - ring.since
         if dialled.leg is not None:
-            ring.answered(ring, dialled.leg, dialled.rang)
+            ring.answered(ring, dialled.leg, rang)
             ring.ended.set_result(None)
             return
         result = OfferResult(dialled.outcome.value)
@@ -239,7 +275,7 @@ class Direct:
                     agent=ring.agent,
                     offer=ring.offer,
                     result=result,
-                    rang=round(dialled.rang, 3),
+                    rang=round(rang, 3),
                 )
             )
         if self._still_reserved(ring):

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from acd.agents import In
-from acd.direct import NO_QUEUE, Direct, Ring, RingPlace
+from acd.destinations import ToAgent
+from acd.direct import NO_QUEUE, Direct, Missed, Ring, RingPlace
 from acd.roster import Roster
 from acd.routing.model import Handled, Queue
-from engine.call import BridgeEnd, Call, Leg
+from engine.call import BridgeEnd, Call, Frame, Leg, Transfer
 from events.types import CallConnected, CallReleased, ConnectedVia, EndedBy, Event
 from kernel.ids import AgentName, LegId, OfferId, QueueName
 
@@ -57,13 +58,59 @@ class Part:
     released: bool = False
 
 
-class Consultation(msgspec.Struct):
-    """An agent has asked a colleague."""
+class Consultation(msgspec.Struct, omit_defaults=True):
+    """An agent and the colleague whom he has asked talk, until something is decided."""
 
-    colleague: AgentName
     began: float
-    conferring: bool
+    conferring: bool = False
     """The caller is with them."""
+    decided: Choice | None = None
+    starred: bool = False
+    """`*` was the latest key of the agent's phone."""
+
+
+class HandoverPlace(msgspec.Struct, omit_defaults=True):
+    """A Handover as it is saved."""
+
+    began: float
+    ring: RingPlace
+    rivals: list[RingPlace] = []
+    missed: Missed | None = None
+    leg: LegId | None = None
+    rang: float = 0.0
+    consultation: Consultation | None = None
+
+
+class Handover:
+    """A transfer to a colleague that is under way: his phone rings, or the agent talks to him about it."""
+
+    def __init__(self, asked: Transfer, began: float, ring: Ring) -> None:
+        self.asked = asked
+        self.began = began
+        self.ring = ring
+        self.leg: Leg | None = None
+        """Of the colleague, when he has answered and has not the caller yet …"""
+        self.rang = 0.0
+        """… and after how many seconds he did."""
+        self.consultation: Consultation | None = None
+
+    @property
+    def to(self) -> ToAgent:
+        """Who is rung; at the end, who answered."""
+        return ToAgent(self.ring.agent)
+
+    def place(self) -> HandoverPlace:
+        """For whoever goes on with it."""
+        ring = self.ring
+        return HandoverPlace(
+            began=self.began,
+            ring=ring.place(),
+            rivals=ring.places_of_rivals(),
+            missed=ring.ended.result() if ring.ended.done() else None,
+            leg=None if self.leg is None else self.leg.id,
+            rang=self.rang,
+            consultation=self.consultation,
+        )
 
 
 class TalkPlace(msgspec.Struct, omit_defaults=True):
@@ -81,9 +128,9 @@ class TalkPlace(msgspec.Struct, omit_defaults=True):
     counted: bool
     """The call's last bridge is in these seconds already."""
     released: bool = False
-    consultation: Consultation | None = None
+    handover: HandoverPlace | None = None
     ring: RingPlace | None = None
-    """A colleague's phone that rings, when the log has heard of it."""
+    """The agent's own phone rings once more."""
 
 
 class Talk:
@@ -92,13 +139,18 @@ class Talk:
     def __init__(self, part: Part, bridge_before: BridgeEnd | None) -> None:
         self.part = part
         self.ring: Ring | None = None
+        """A phone that rings for the caller."""
+        self.handover: Handover | None = None
         self.decision: asyncio.Future[None] | None = None
         """While the agent and a colleague talk, with the caller or without: done when it is decided."""
-        self.decided = Choice.RETURN
-        self.consultation: Consultation | None = None
+        self.frame: Frame | None = None
         self.passed_on = False
         """To a queue or flow; or the agent's leg was, to another call."""
         self._counted = bridge_before
+
+    @property
+    def consultation(self) -> Consultation | None:
+        return self.handover.consultation if self.handover is not None else None
 
     @property
     def conferring(self) -> bool:
@@ -107,8 +159,7 @@ class Talk:
 
     def place(self) -> TalkPlace:
         """For whoever goes on with it."""
-        part, ring = self.part, self.ring
-        told = ring is not None and ring.told and not ring.over
+        part, handover, ring = self.part, self.handover, self.ring
         return TalkPlace(
             agent=part.agent,
             offer=part.offer,
@@ -121,8 +172,8 @@ class Talk:
             held=part.held,
             counted=part.call.last_bridge is self._counted,
             released=part.released,
-            consultation=self.consultation,
-            ring=RingPlace(ring.agent, ring.offer, ring.since) if ring is not None and told else None,
+            handover=None if handover is None else handover.place(),
+            ring=None if ring is None or ring.over or handover is not None else ring.place(),
         )
 
     def count(self) -> BridgeEnd | None:
@@ -135,12 +186,23 @@ class Talk:
         self.part.held += end.held
         return end
 
+    def undecided(self, consultation: Consultation) -> "asyncio.Future[None]":
+        """Done when something is decided; it may be already."""
+        self.decision = asyncio.get_running_loop().create_future()
+        if consultation.decided is not None:
+            self.decision.set_result(None)
+        return self.decision
+
     def decide(self, what: Choice) -> bool:
         """False: there is nothing to decide, or not this."""
-        if self.decision is None or self.decision.done() or (self.conferring and what is Choice.CONFERENCE):
+        if self.consultation is None or self.decision is None or self.decision.done():
             return False
-        self.decided = what
+        if self.conferring and what is Choice.CONFERENCE:
+            return False
+        self.consultation.decided = what
         self.decision.set_result(None)
+        if self.frame is not None:
+            self.frame.set(self.place)  # lest it is forgotten: no event tells of it
         return True
 
 

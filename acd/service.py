@@ -252,7 +252,7 @@ class AcdService:
             name, state = one.profile.name, one.state
             if state is AgentState.OFFERED and not self._rings(name, one.call):
                 self._tell(*self.roster.step(name, In.WITHDRAW))
-            elif state is AgentState.ON_CALL and self.talks.of(name) is None and name not in self.direct.callers:
+            elif state is AgentState.ON_CALL and not self._talks(name):
                 self._tell(*self.roster.step(name, In.RELEASE, call=one.call))
 
     def release_offer(self, name: AgentName, call: Call) -> None:
@@ -263,7 +263,14 @@ class AcdService:
 
     def _rings(self, agent: AgentName, call: CallId | None) -> bool:
         visit = self._visits.get(call) if call is not None else None
-        return visit is not None and visit.ringing is not None and visit.ringing.agent == agent
+        if visit is not None and visit.ringing is not None and visit.ringing.agent == agent:
+            return True
+        return any(ring.agent == agent and ring.call.id == call for ring in self.direct.rings)
+
+    def _talks(self, agent: AgentName) -> bool:
+        """To a caller, or to a colleague."""
+        direct = self.direct
+        return self.talks.of(agent) is not None or agent in direct.callers or agent in direct.consulted
 
     def close(self) -> None:
         """Orderly stop: calls that wait leave their queue (lost). Who talks goes on until his task is cancelled."""

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from acd.consultation import Consultations
 from acd.destinations import Destinations
 from acd.direct import Direct, Ring
-from acd.parts import Choice, Onward, Part, Parts, Talk, TalkPlace
+from acd.parts import Choice, HandoverPlace, Onward, Part, Parts, Talk, TalkPlace
 from acd.roster import Roster
 from acd.routing.model import Queue
 from acd.transfers import Transfers
-from engine.call import Call
+from engine.call import Call, Frame, Transfer
 from events.types import EndedBy, Event, QueueExit, TransferKind, Withdrawal
 from kernel.ids import AgentName
 
@@ -41,9 +41,15 @@ class Talks:
         self._direct = direct
         self._parts = Parts(roster, direct, emit=emit, tell=tell)
         self._roster = roster
-        self._consultations = Consultations(direct, emit=emit, now=now)
         self._transfers = Transfers(
-            self._parts, self._consultations, roster, destinations, direct, emit=emit, now=now, refuses=refuses
+            self._parts,
+            Consultations(direct, emit=emit, now=now),
+            roster,
+            destinations,
+            direct,
+            emit=emit,
+            now=now,
+            refuses=refuses,
         )
         self.closing = False
 
@@ -71,7 +77,7 @@ class Talks:
         talk = self.of(agent)
         if talk is not None and talk.decide(what):
             return ""
-        if talk is not None and talk.ring is not None and what is Choice.RETURN:
+        if talk is not None and talk.ring is not None and not talk.ring.over and what is Choice.RETURN:
             self._direct.withdraw(talk.ring, Withdrawal.TAKEN_BACK)
             return ""
         return f"{agent} consults nobody" if talk is None or not talk.conferring else "all of them talk already"
@@ -79,21 +85,25 @@ class Talks:
     async def run(self, talk: Talk) -> Onward:
         """Until the talk is over or the caller goes on elsewhere. CancelledError passes when the caller hangs up."""
         with talk.part.call.frame("talk") as frame:
-            frame.set(talk.place)
+            self._enter(talk, frame)
             return await self._run(talk)
 
     async def resume(self, call: Call, begun: TalkPlace) -> Onward:
-        """Go on with a talk of a process before this one. begun: as it was when it began; it may have gone on since.
-
-        A transfer or consultation that was under way is taken back: the caller is with his agent."""
+        """Go on with a talk of a process before this one. begun: as it was when it began; it may have gone on since."""
         with call.frame("talk") as frame:
-            talk = self._again(call, frame.was(TalkPlace) or begun)
+            place = frame.was(TalkPlace) or begun
+            talk = self._again(call, place)
             if talk is None:
                 return Onward()
-            frame.set(talk.place)
-            if talk.part.released and talk.part.home is not None:
+            self._enter(talk, frame)
+            asked = call.last_bridge.transfer if call.last_bridge is not None else None
+            if asked is None and talk.part.released and talk.part.home is not None:
                 return Onward(queue=talk.part.home)
-            return await self._run(talk)
+            return await self._run(talk, asked, place.handover)
+
+    def _enter(self, talk: Talk, frame: Frame) -> None:
+        talk.frame = frame
+        frame.set(talk.place)
 
     def _again(self, call: Call, place: TalkPlace) -> Talk | None:
         """None: the leg is gone. An agent or queue that the site has no more ends what it began."""
@@ -101,9 +111,6 @@ class Talks:
         leg = call.leg_of(place.leg)
         if place.ring is not None:
             self._direct.withdrawn(call.id, place.ring)
-        conferred = place.consultation is not None and place.consultation.conferring
-        if place.consultation is not None:
-            self._consultations.broken_off(call, place.agent, place.consultation)
         if leg is None:
             return None
         part = Part(
@@ -119,27 +126,29 @@ class Talks:
             held=place.held,
             released=place.released,
         )
-        counted = place.counted and not conferred
-        talk = Talk(part, call.last_bridge if counted else None)
-        if not counted:
+        talk = Talk(part, call.last_bridge if place.counted else None)
+        if not place.counted:
             talk.count()
         if not part.released:
             self._parts.again(talk)
         return talk
 
-    async def _run(self, talk: Talk) -> Onward:
+    async def _run(self, talk: Talk, asked: Transfer | None = None, was: HandoverPlace | None = None) -> Onward:
+        """asked, was: a transfer that is under way, and how far."""
         try:
             while True:
-                part = talk.part
-                end = await part.call.bridge(part.leg, record=part.record)
-                talk.count()
-                if end.transfer is None:
+                if asked is None:
+                    end = await talk.part.call.bridge(talk.part.leg, record=talk.part.record)
+                    talk.count()
+                    asked = end.transfer
+                if asked is None:
                     talk.passed_on = end.taken
-                    self._parts.release(part, end.ended_by)
+                    self._parts.release(talk.part, end.ended_by)
                     return Onward()
-                onward = await self._transfers.carry_out(talk, end.transfer)
+                onward = await self._transfers.carry_out(talk, asked, was)
                 if onward is not None:
                     return onward
+                asked = was = None
         except asyncio.CancelledError:
             self.broken(talk, EndedBy.SYSTEM if self.closing else EndedBy.CALLER)
             raise

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from acd.consultation import Consultations
 from acd.destinations import Destination, Destinations, ToAgent, ToQueue
-from acd.direct import Answered, Direct, Ring, order_for
-from acd.parts import Choice, Onward, Part, Parts, Talk
+from acd.direct import Direct, Ring, order_for
+from acd.parts import Choice, Handover, HandoverPlace, Onward, Part, Parts, Talk
 from acd.roster import Roster
 from acd.routing.model import Queue
 from engine.call import Dial, Leg, Transfer
@@ -21,6 +22,7 @@ from events.types import (
     TransferKind,
     TransferResult,
 )
+from kernel.ids import AgentName
 
 
 class Transfers:
@@ -47,16 +49,22 @@ class Transfers:
         self._now = now
         self._refuses = refuses
 
-    async def carry_out(self, talk: Talk, asked: Transfer) -> Onward | None:
-        """None: the talk goes on, with whoever `talk.part` is."""
+    async def carry_out(self, talk: Talk, asked: Transfer, was: HandoverPlace | None = None) -> Onward | None:
+        """None: the talk goes on, with whoever `talk.part` is. was: how far a process before this one had got."""
+        if was is not None:
+            return await self._hand_over(talk, self._again(talk, asked, was))
         began = self._now()
         if asked.consulted:
             self._take(talk, asked, began)
             return None
         to = self._destinations.find(asked.target)
         match to:
+            case ToAgent() if to.name == talk.part.agent or self._direct.busy(to.name):
+                self._told(talk, asked, to, TransferResult.BUSY, began)
+                asked.failed(486)
+                return None
             case ToAgent():
-                return await self._to_agent(talk, asked, to, began)
+                return await self._hand_over(talk, self._begin(talk, asked, to, began))
             case ToQueue() if self._refuses(to.queue) is not None:
                 self._told(talk, asked, to, TransferResult.REFUSED, began)
                 asked.failed(480)
@@ -80,94 +88,71 @@ class Transfers:
             asked.failed(480)
             return
         part = consulted.part
-        ring = self._direct.immediate(talk.part.call, part.agent)
-        self._switch(talk, asked, ring, leg, 0.0, began)
+        handover = Handover(asked, began, self._direct.immediate(talk.part.call, part.agent))
+        self._switch(talk, handover, leg, 0.0)
         consulted.count()
         self._parts.release(part, EndedBy.SYSTEM)  # now: another process would not find its leg
 
-    async def _to_agent(self, talk: Talk, asked: Transfer, to: ToAgent, began: float) -> Onward | None:
-        first = talk.part
-        if to.name == first.agent or self._direct.busy(to.name):
-            self._told(talk, asked, to, TransferResult.BUSY, began)
-            asked.failed(486)
-            return None
-        if asked.kind is TransferKind.ATTENDED:
-            await self._consult(talk, asked, to, began)
-            return None
-        asked.progress()
-        result, status = await self._ring(
-            talk, to, lambda ring, leg, rang: self._switch(talk, asked, ring, leg, rang, began), asked, began
-        )
-        if result is None:
-            return None
-        self._told(talk, asked, to, result, began, by=first)
-        asked.failed(status)
-        return await self._back(talk, first)
+    # --- to a colleague -----------------------------------------------------------------------------------------
 
-    async def _consult(self, talk: Talk, asked: Transfer, to: ToAgent, began: float) -> None:
-        """Dial the second agent for the first, let them talk, and do what is decided: the caller to the second, or
-        back."""
-        first = talk.part
-        legs: list[tuple[Ring, Leg, float]] = []
+    def _begin(self, talk: Talk, asked: Transfer, to: ToAgent, began: float) -> Handover:
+        """His phone rings."""
+        if asked.kind is TransferKind.BLIND:
+            asked.progress()
+        told = asked.kind is TransferKind.BLIND
+        order = self._order(talk.part, to.name, asked)
+        ring = self._direct.start(talk.part.call, to.name, order, partial(self._answered, talk), told=told)
+        talk.ring, talk.handover = ring, Handover(asked, began, ring)
+        return talk.handover
 
-        def answered(ring: Ring, leg: Leg, rang: float) -> None:
-            legs.append((ring, leg, rang))
-            self._direct.talks(ring.agent, first.call)
-
-        try:
-            result, status = await self._ring(talk, to, answered, asked, began, told=False)
-        except asyncio.CancelledError:
-            for ring, leg, _ in legs:  # answered in the moment in which the caller hung up
-                self._told(talk, asked, to, TransferResult.ABANDONED, began)
-                self._consultations.dismiss(first.call, ring.agent, leg)
-            raise
-        if not legs:
-            self._told(talk, asked, to, result or TransferResult.FAILED, began, by=first)
-            asked.failed(status)
-            return
-        ((ring, leg, rang),) = legs
-        to = ToAgent(ring.agent)  # who picked it up, maybe
-        try:
-            decided = await self._consultations.run(talk, to.name, leg)
-        except asyncio.CancelledError:
-            self._told(talk, asked, to, TransferResult.ABANDONED, began)
-            raise
-        if decided is Choice.COMPLETE:
-            self._direct.offered(ring)
-            self._switch(talk, asked, ring, leg, rang, began)
+    def _again(self, talk: Talk, asked: Transfer, was: HandoverPlace) -> Handover:
+        """It rings on, or it is over, and how. Who wanted to pick it up tries again."""
+        call, told = talk.part.call, asked.kind is TransferKind.BLIND
+        ring = self._direct.again(call, was.ring, partial(self._answered, talk), told=told)
+        handover = talk.handover = Handover(asked, was.began, ring)
+        talk.ring = ring
+        for rival in was.rivals:
+            self._direct.withdrawn(call.id, rival)
+        if was.leg is not None:
+            handover.leg, handover.rang, handover.consultation = call.leg_of(was.leg), was.rang, was.consultation
+            ring.ended.set_result(None if handover.leg is not None else (OfferResult.FAILED, 480))
+        elif was.missed is not None:
+            ring.ended.set_result(was.missed)
         else:
-            self._told(talk, asked, to, TransferResult.RETURNED, began)
-            asked.failed(487)
+            there = ring.agent in self._roster.agents
+            self._direct.ring_on(ring, self._order(talk.part, ring.agent, asked) if there else None)
+        return handover
 
-    async def _ring(
-        self,
-        talk: Talk,
-        to: ToAgent,
-        answered: Answered,
-        asked: Transfer,
-        began: float,
-        *,
-        told: bool = True,
-    ) -> tuple[TransferResult | None, int]:
-        """Ring an agent, while the first may hang up. (None, _): he answered."""
+    async def _hand_over(self, talk: Talk, handover: Handover) -> Onward | None:
         first = talk.part
-        order = self._order(first, to)
-        if asked.kind is TransferKind.ATTENDED:  # he waits with his ear on the line
-            order = replace(order, hearer=first.leg)
-        ring = talk.ring = self._direct.start(first.call, to.name, order, answered, told=told)
-        watch = asyncio.get_running_loop().create_task(self._watch(first))
         try:
-            await asyncio.wait([ring.ended])
+            missed = await self._ringing(talk, handover)
+            if missed is not None:
+                self._consultations.over(talk, handover)  # his leg is lost
+                self._in_vain(talk, handover, *missed)
+                return await self._back(talk, first)
+            if handover.leg is not None:
+                await self._consult(talk, handover, handover.leg)
         except asyncio.CancelledError:
-            if not ring.over:
-                self._told(talk, asked, to, TransferResult.ABANDONED, began, by=first)
-            raise  # `broken` withdraws it
+            if talk.handover is handover:  # nobody has the caller
+                self._dismiss(talk, handover)
+                self._told(talk, handover.asked, handover.to, TransferResult.ABANDONED, handover.began)
+            raise  # `broken` withdraws what rings
+        finally:
+            talk.handover = None
+        return None
+
+    async def _ringing(self, talk: Talk, handover: Handover) -> tuple[TransferResult, int] | None:
+        """Until his phone rings no more, while the first may hang up. None: he has answered."""
+        watch = asyncio.get_running_loop().create_task(self._watch(talk.part))
+        try:
+            await asyncio.wait([handover.ring.ended])
         finally:
             watch.cancel()
         talk.ring = None
-        missed = ring.ended.result()
+        missed = handover.ring.ended.result()
         if missed is None:
-            return None, 200
+            return None
         result, status = missed
         if status == 487 and result is OfferResult.FAILED:
             return TransferResult.RETURNED, status
@@ -178,13 +163,43 @@ class Transfers:
         await part.leg.wait_ended()
         self._parts.release(part, EndedBy.AGENT)
 
-    def _switch(self, talk: Talk, asked: Transfer, ring: Ring, leg: Leg, rang: float, began: float) -> None:
+    def _answered(self, talk: Talk, ring: Ring, leg: Leg, rang: float) -> None:
+        """He has the caller, or talks to the first before."""
+        handover = talk.handover
+        assert handover is not None
+        if handover.asked.kind is TransferKind.BLIND:
+            self._switch(talk, handover, leg, rang)
+        else:
+            handover.leg, handover.rang = leg, rang
+            self._direct.talks(ring.agent, ring.call)
+
+    async def _consult(self, talk: Talk, handover: Handover, leg: Leg) -> None:
+        """Let the two talk, and do what is decided: the caller to the second, or back."""
+        if await self._consultations.run(talk, handover, leg) is Choice.COMPLETE:
+            self._direct.offered(handover.ring)
+            self._switch(talk, handover, leg, handover.rang)
+        else:
+            self._dismiss(talk, handover)
+            self._in_vain(talk, handover, TransferResult.RETURNED, 487)
+
+    def _switch(self, talk: Talk, handover: Handover, leg: Leg, rang: float) -> None:
         """The caller is the second agent's from now."""
-        first = talk.part
-        self._told(talk, asked, ToAgent(ring.agent), TransferResult.COMPLETED, began)
+        first, talk.handover = talk.part, None
+        self._told(talk, handover.asked, handover.to, TransferResult.COMPLETED, handover.began)
         self._parts.release(first, EndedBy.AGENT)
-        self._parts.connected(talk, _next(first, ring, leg), rang, rang)
-        asked.done()
+        self._parts.connected(talk, _next(first, handover.ring, leg), rang, rang)
+        handover.asked.done()
+
+    def _in_vain(self, talk: Talk, handover: Handover, result: TransferResult, status: int) -> None:
+        talk.handover = None
+        self._told(talk, handover.asked, handover.to, result, handover.began)
+        handover.asked.failed(status)
+
+    def _dismiss(self, talk: Talk, handover: Handover) -> None:
+        """The second agent does not take the caller, if he has answered at all."""
+        if handover.leg is not None:
+            handover.leg.hangup("returned")
+            self._direct.free(handover.ring.agent, talk.part.call)
 
     async def _back(self, talk: Talk, part: Part) -> Onward | None:
         """To the agent who has him still, or by ringing him once more; else to the queue."""
@@ -195,7 +210,7 @@ class Transfers:
             def answered(ring: Ring, leg: Leg, rang: float) -> None:
                 self._parts.connected(talk, _next(part, ring, leg), rang, rang)
 
-            order = self._order(part, ToAgent(part.agent))
+            order = self._order(part, part.agent)
             ring = talk.ring = self._direct.start(part.call, part.agent, order, answered)
             await asyncio.wait([ring.ended])
             talk.ring = None
@@ -212,9 +227,8 @@ class Transfers:
         to: Destination,
         result: TransferResult,
         began: float,
-        by: Part | None = None,
     ) -> None:
-        part = by or talk.part
+        part = talk.part
         self._emit(
             CallTransferred(
                 call=part.call.id,
@@ -227,9 +241,12 @@ class Transfers:
             )
         )
 
-    def _order(self, part: Part, to: ToAgent) -> Dial:
+    def _order(self, part: Part, to: AgentName, asked: Transfer | None = None) -> Dial:
+        """Who consults waits with his ear on the line."""
         label = part.home.label or part.home.name if part.home is not None else part.agent
-        return order_for(self._roster.agents[to.name].profile, f"{label} · {part.agent}")
+        order = order_for(self._roster.agents[to].profile, f"{label} · {part.agent}")
+        consults = asked is not None and asked.kind is TransferKind.ATTENDED
+        return replace(order, hearer=part.leg) if consults else order
 
 
 def _next(part: Part, ring: Ring, leg: Leg) -> Part:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.call import BridgeEnd, JoinEnd
 from engine.leg import SipLeg
-from engine.saved import BridgeState
+from engine.saved import BridgeState, PartiesState
 from events.types import CallBridged, CallHeld, CallResumed, CallUnbridged, EndedBy
 from kernel.ids import CallId
 
@@ -59,6 +59,10 @@ class Bridge:
         """None for a leg that is in no talk now."""
         return self._agent if leg is self._caller else self._caller if leg is self._agent else None
 
+    def plays_to(self, leg: SipLeg) -> bool:
+        """The other holds it."""
+        return self.other(leg) in self._holding
+
     def hold(self, leg: SipLeg, *, held: bool) -> None:
         """`leg` asked for hold or ended it: its partner hears music meanwhile."""
         now = self._ua.clock.monotonic()
@@ -105,17 +109,35 @@ def connect(a: SipLeg, b: SipLeg) -> bool:
     return ready
 
 
-async def join(a: SipLeg, b: SipLeg, until: asyncio.Future[None], monotonic: Callable[[], float]) -> JoinEnd:
+class Joined:
     """Two legs of one call talk, its caller apart. See engine.call.Call.join."""
-    began = monotonic()
-    connect(a, b)
-    try:
-        ends: list[asyncio.Future[Any]] = [a.ended, b.ended, until]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if a.has_media:
-            a.plane.unbridge(a.port)
-        elif b.has_media:
-            b.plane.unbridge(b.port)
-    ended = a if a.ended.done() else b if b.ended.done() else None
-    return JoinEnd(round(monotonic() - began, 3), ended)
+
+    def __init__(self, agent: SipLeg, other: SipLeg, monotonic: Callable[[], float]) -> None:
+        self.legs = (agent, other)
+        self._now = monotonic
+        self._since = monotonic()
+
+    def state(self) -> PartiesState:
+        """For `resume`."""
+        return PartiesState([leg.id for leg in self.legs], self._since)
+
+    def resume(self, was: PartiesState) -> None:
+        """Go on with what a process before this one began: the two hear each other still."""
+        self._since = was.since
+
+    def connect(self) -> bool:
+        """At first, and whenever a leg has another port."""
+        return connect(*self.legs)
+
+    async def wait(self, until: asyncio.Future[None]) -> JoinEnd:
+        """They are parted when this returns."""
+        one, other = self.legs
+        try:
+            ends: list[asyncio.Future[Any]] = [one.ended, other.ended, until]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            there = next((leg for leg in self.legs if leg.has_media), None)
+            if there is not None:
+                there.plane.unbridge(there.port)
+        ended = next((leg for leg in self.legs if leg.ended.done()), None)
+        return JoinEnd(round(self._now() - self._since, 3), ended)

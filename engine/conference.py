@@ -1,11 +1,13 @@
 """A caller and several legs of his call who all hear each other. See engine.call.Call.confer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.leg import SipLeg
-from engine.saved import ConferenceState
+from engine.media.plane import PortId
+from engine.media.protocol import PortState
+from engine.saved import PartiesState
 from events.types import CallBridged, CallUnbridged, EndedBy
 from kernel.ids import CallId, LegId
 
@@ -20,9 +22,19 @@ class Conference:
         self._ua, self._call, self._caller, self.legs = ua, call, caller, legs
         self._since = ua.clock.monotonic()
 
-    def state(self) -> ConferenceState:
-        """For `stop_of`."""
-        return ConferenceState([leg.id for leg in self.legs], self._since)
+    def state(self) -> PartiesState:
+        """For `resume`, or `stop_of`."""
+        return PartiesState([leg.id for leg in self.legs], self._since)
+
+    def resume(self, was: PartiesState) -> None:
+        """Go on with what a process before this one began: they hear each other still."""
+        self._since = was.since
+
+    def check(self, ports: Mapping[PortId, PortState]) -> None:
+        """Arrange it, unless the plane has it so. ports: what it said of itself, before any command of ours."""
+        there, hears = self._arrangement()
+        if any(set(ports[port].hears) != set(heard) for port, heard in zip(there, hears, strict=True) if port in ports):
+            self.arrange()
 
     def start(self) -> None:
         self.arrange()
@@ -32,10 +44,14 @@ class Conference:
     def arrange(self) -> bool:
         """Who hears whom; again whenever one begins or ends to hold: his phone's music is not for the others; and when
         one has another port. False: the others are not there yet."""
+        there, hears = self._arrangement()
+        self._caller.plane.mix(there, hears)
+        return self._caller in self._there and self.legs[0] in self._there
+
+    def _arrangement(self) -> tuple[list[PortId], list[list[PortId]]]:
         there = self._there
         hears = [[other.port for other in there if other is not leg and not other.held] for leg in there]
-        self._caller.plane.mix([leg.port for leg in there], hears)
-        return self._caller in there and self.legs[0] in there
+        return [leg.port for leg in there], hears
 
     @property
     def _there(self) -> list[SipLeg]:
@@ -67,8 +83,8 @@ class Conference:
         return talked
 
 
-def stop_of(ua: "UserAgent", call: CallId, was: ConferenceState) -> float:
-    """Of a process before this one. Returns its seconds."""
+def stop_of(ua: "UserAgent", call: CallId, was: PartiesState) -> float:
+    """One of a process before this one, with which nobody goes on. Returns its seconds."""
     talked = round(ua.clock.monotonic() - was.since, 3)
     _stopped(ua, call, was.legs, talked, EndedBy.SYSTEM)
     return talked

@@ -38,6 +38,13 @@ class Hearing:
         else:
             self._join()
 
+    def take_over(self) -> None:
+        """The dial goes on from a process before this one, whose tone may be heard still; also of one who has answered
+        since."""
+        hearer = self._hearer
+        if self._toned is None and hearer is not None and hearer.answered and hearer.has_media:
+            self._toned = hearer.plane, hearer.port
+
     def stop(self) -> None:
         """The dial is over. Who answered goes on being heard until the two are bridged; the others have ended."""
         if self._opening is not None:

@@ -28,13 +28,17 @@ class Placing:
         """See Call.dial."""
         hearing = Hearing(_hearer(call, order), self._ringback)
         try:
-            return await self._dial(call, order, partial(self._leg, call, order, hearing))
+            return await self._dial(call, order, hearing, partial(self._leg, call, order, hearing))
         finally:
             hearing.stop()
 
-    async def _dial(self, call: LiveCall, order: Dial, make_leg: MakeLeg) -> Dialled:
+    async def _dial(self, call: LiveCall, order: Dial, hearing: Hearing, make_leg: MakeLeg) -> Dialled:
         codec, now = call.leg.codec, self._line.clock.monotonic
         if ringing := call.ringing_again(order):
+            for leg in ringing:
+                leg.progressed = hearing.progressed
+                leg.hear_again()
+            hearing.take_over()
             trunks = await self._trunks.following(ringing[0], order)
             if not trunks:
                 return await ring(ringing, codec, order, now)

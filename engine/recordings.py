@@ -1,7 +1,7 @@
 """The recordings of one call: one file for each talk, each begun and ended once in the log."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -44,12 +44,14 @@ class Recordings:
         self._open = {path: plane(name) for path, name in state.open.items()}
         self._restored = frozenset(state.open)
 
-    def check(self, left: SipLeg, right: SipLeg, there: PortState) -> None:
+    def check(self, left: SipLeg, rights: Sequence[SipLeg], there: PortState) -> None:
         """Begin the one again of which the plane has not heard. `there` is from before any command of ours."""
+        ready = bool(rights) and all(leg.has_media for leg in (left, *rights))
         for path in self._restored & self._open.keys():
             plane = self._open[path]
-            if plane is left.plane and there.recording != path and left.has_media and right.has_media:
-                plane.record(left.port, right.port, path)
+            if plane is left.plane and there.recording != path and ready:
+                first, *also = (leg.port for leg in rights)
+                plane.record(left.port, first, path, also)
 
     def start(self, left: SipLeg, *rights: SipLeg) -> None:
         """rights: one or more; all have media, on the plane of `left`."""

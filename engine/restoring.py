@@ -81,8 +81,10 @@ class Restored:
             if isinstance(plane, LostPlane):
                 self._ua.relocation.lost(plane)
         self._ua.relocation.again([leg for leg in self._legs if not leg.ended.done() and leg.moving is None])
+        asked = [call.transfer for call in self.calls.values()]
+        going_on = {transfer.subscription for transfer in asked if transfer is not None}
         for leg in self._legs:
-            break_off(leg)
+            break_off(leg, going_on)
         for call in sorted(self.calls.values(), key=lambda call: call.id):
             call.resume(self._ua.app_of(call))
         for _ in range(TURNS):

@@ -15,7 +15,7 @@ from engine.sip.matching import ClientKey, ServerKey
 from engine.sip.parse import parse
 from engine.sip.session_timer import Terms
 from engine.trunks.targets import Target
-from events.types import CallOutcome, EndedBy
+from events.types import CallOutcome, EndedBy, TransferKind
 from kernel.ids import CallId, LegId
 
 _KEYS = re.compile(rb"a=crypto:[^\r\n]*\r?\n")
@@ -44,17 +44,30 @@ class BridgeState(msgspec.Struct, omit_defaults=True):
     held: float = 0.0
 
 
-class ConferenceState(msgspec.Struct, array_like=True):
+class PartiesState(msgspec.Struct, array_like=True):
+    """Legs that talk to each other, and since when: two of them, or all with the caller."""
+
     legs: list[LegId]
     since: float
 
 
+class TransferState(msgspec.Struct, array_like=True):
+    """One that a talk ended with, and of which nothing has come yet."""
+
+    leg: LegId
+    target: str
+    kind: TransferKind
+    event: str | None = None
+    """Of the REFER that asked for it."""
+
+
 class EndState(msgspec.Struct, array_like=True):
-    """A BridgeEnd without its transfer."""
+    """A BridgeEnd."""
 
     ended_by: EndedBy
     talked: float
     held: float
+    transfer: TransferState | None = None
 
 
 class PlayerState(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -83,7 +96,10 @@ class CallState(msgspec.Struct, omit_defaults=True):
     player: PlayerState = PlayerState()
     recordings: RecordingsState = RecordingsState()
     bridge: BridgeState | None = None
-    conference: ConferenceState | None = None
+    joined: PartiesState | None = None
+    conference: PartiesState | None = None
+    codes: str = ""
+    """Pressed by the first of these legs, for whoever had them talk, and not taken."""
     bridged: bool = False
     last_bridge: EndState | None = None
     agent_left: bool = False

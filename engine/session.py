@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import structlog
 
-from engine.bridge import Bridge, connect, join
+from engine.bridge import Bridge, Joined, connect
 from engine.call import BridgeEnd, Call, Collected, ConferenceEnd, Dial, Dialled, JoinEnd, Leg, Played, Why
 from engine.caller_leg import CallerLeg, CannotAnswer
 from engine.conference import Conference, stop_of
@@ -21,7 +21,7 @@ from engine.media.protocol import PortState
 from engine.outbound_leg import OutboundLeg
 from engine.player import Player
 from engine.recordings import Recordings
-from engine.saved import BridgeState, CallState, ConferenceState, EndState
+from engine.saved import BridgeState, CallState, EndState, PartiesState
 from engine.sip.message import Request
 from engine.transfer import LiveTransfer, refer
 from events.types import (
@@ -49,6 +49,17 @@ T = TypeVar("T")
 App = Callable[["LiveCall"], Awaitable[None]]
 
 
+@dataclass(slots=True)
+class _Before:
+    """What a process before this one left of a call's talks, until the application goes on with it."""
+
+    bridge: BridgeState | None = None
+    joined: PartiesState | None = None
+    conference: PartiesState | None = None
+    codes: str = ""
+    """Keys that the first of those legs has pressed since."""
+
+
 class LiveCall(LegListener):
     """One per CallArrived. Made by the UserAgent, which calls `start` once."""
 
@@ -72,7 +83,7 @@ class LiveCall(LegListener):
         self._codes: tuple[SipLeg, Callable[[str], None]] | None = None  # whose keys are for the application, and it
         self._parted: asyncio.Future[None] | None = None  # done when the bridge is ended by more than its leg's end
         self._bridged = self._recorded = False
-        self._joined: tuple[SipLeg, SipLeg] | None = None
+        self._joined: Joined | None = None
         self._last_bridge: BridgeEnd | None = None
         self._waiting: SipLeg | None = None  # of the last bridge, when it has not ended with it
         self._agent_left = False  # the agent hung up, and the caller has heard nothing of us since
@@ -87,10 +98,7 @@ class LiveCall(LegListener):
         self._ended: tuple[EndedBy, str] | None = None
         self._ended_at = 0.0
         self._frames = Frames(partial(ua.keeping.touch, call_id))
-        self._bridged_before: BridgeState | None = None
-        """The talk that a process before this one left, until the application bridges it again."""
-        self._conference_before: ConferenceState | None = None
-        """Its conference, until the application begins."""
+        self._before = _Before()
         self._unclaimed: set[SipLeg] = set()
         """Legs that it dialled, until the application asks for them."""
         leg.listener = self
@@ -239,7 +247,7 @@ class LiveCall(LegListener):
         assert isinstance(leg, SipLeg)
         try:
             await self.answer()
-            before = self._bridged_before
+            before = self._before.bridge
             resumed = before is not None and before.leg == leg.id  # if they are on their way, both go to one place
             near = resumed or await self._ua.relocation.together(self._leg, leg)
             self._player.silence()
@@ -257,10 +265,18 @@ class LiveCall(LegListener):
     ) -> JoinEnd:
         assert isinstance(agent, SipLeg)
         assert isinstance(other, SipLeg)
-        await self._ua.relocation.together(agent, other)
-        self._joined, self._codes = (agent, other), (agent, keys)
+        joined, before = Joined(agent, other, self._ua.clock.monotonic), self._before.joined
+        if before is not None and _same(before, joined.legs):  # if they are on their way, both go to one place
+            self._before.joined = None
+            joined.resume(before)
+        else:
+            await self._ua.relocation.together(agent, other)
+            joined.connect()
+        self._joined = joined
+        self._ua.keeping.touch(self._id)  # no event tells of it
+        self._take_codes(agent, keys)
         try:
-            return await join(agent, other, until, self._ua.clock.monotonic)
+            return await joined.wait(until)
         finally:
             self._joined = self._codes = None
 
@@ -273,15 +289,22 @@ class LiveCall(LegListener):
         keys: Callable[[str], None] = lambda key: None,
     ) -> ConferenceEnd:
         others = [leg for leg in legs if isinstance(leg, SipLeg)]
-        conference = Conference(self._ua, self._id, self._leg, others)
-        await self.answer()
-        near = [await self._ua.relocation.together(self._leg, leg) for leg in others]
-        self._player.silence()
-        if all(near):
-            self._conference, self._codes, self._bridged = conference, (others[0], keys), True
-            self._recorded = record
-            conference.start()
-            if record and (voices := conference.voices):
+        conference, before = Conference(self._ua, self._id, self._leg, others), self._before.conference
+        resumed = before is not None and _same(before, others)
+        if before is not None and resumed:
+            self._before.conference = None
+            conference.resume(before)
+        else:
+            await self.answer()
+            near = [await self._ua.relocation.together(self._leg, leg) for leg in others]
+            self._player.silence()
+        if resumed or all(near):
+            self._conference, self._bridged, self._recorded = conference, True, record
+            self._take_codes(others[0], keys)
+            if not resumed:
+                conference.start()
+            voices = conference.voices if self._leg.has_media else ()  # else it begins when it has (`leg_moved`)
+            if record and voices and not (resumed and self._recordings):
                 self._recordings.start(self._leg, *voices)
         try:
             await conference.wait(until)
@@ -301,16 +324,12 @@ class LiveCall(LegListener):
         self._bridged = True
         self._recorded = record
         self._waiting = None
-        before, self._bridged_before = self._bridged_before, None
+        before, self._before.bridge = self._before.bridge, None
         resumed = before is not None and before.leg == leg.id
         if before is not None and resumed:
             bridge.resume(before)
         else:
             bridge.start()
-        if (
-            not resumed and self._recordings and self._leg.has_media
-        ):  # of a conference that a process before this one led
-            self._leg.plane.stop_recording(self._leg.port)
         there = self._leg.has_media and leg.has_media  # else it begins when they are (`leg_moved`)
         if record and there and not (resumed and self._recordings):
             self._recordings.start(self._leg, leg)
@@ -341,6 +360,14 @@ class LiveCall(LegListener):
             self._leg.plane.stop_recording(self._leg.port)
         if self._parted is not None and not self._parted.done():
             self._parted.set_result(None)
+
+    def _take_codes(self, leg: SipLeg, keys: Callable[[str], None]) -> None:
+        """Keys of this leg are the application's from now; those first that nobody has taken since the process before
+        died."""
+        self._codes = (leg, keys)
+        waiting, self._before.codes = self._before.codes, ""
+        for key in waiting:
+            keys(key)
 
     def _conferred(self, conference: Conference) -> BridgeEnd:
         """The conference is over; as a bridge, it has told of itself in the log if it began."""
@@ -384,6 +411,12 @@ class LiveCall(LegListener):
     def partner(self) -> SipLeg | None:
         """Who talks to the caller now."""
         return self._bridge.agent if self._bridge is not None else None
+
+    @property
+    def transfer(self) -> LiveTransfer | None:
+        """With which the latest talk ended, if nothing has come of it yet."""
+        asked = self._last_bridge.transfer if self._last_bridge is not None else None
+        return asked if isinstance(asked, LiveTransfer) and asked.state() is not None else None
 
     def part_for(self, transfer: LiveTransfer) -> None:
         """The talk is over for the time of a transfer: the application hears of it from `bridge`."""
@@ -432,8 +465,9 @@ class LiveCall(LegListener):
 
     def state(self) -> CallState:
         """For `restore`."""
-        end = self._last_bridge
-        bridge = self._bridge.state() if self._bridge is not None else self._bridged_before
+        end, transfer = self._last_bridge, self.transfer
+        asked = None if transfer is None else transfer.state()
+        bridge = self._bridge.state() if self._bridge is not None else self._before.bridge
         return CallState(
             id=self._id,
             caller=self._caller,
@@ -447,9 +481,11 @@ class LiveCall(LegListener):
             player=self._player.state(),
             recordings=self._recordings.state(),
             bridge=bridge,
-            conference=self._conference.state() if self._conference is not None else self._conference_before,
+            joined=self._joined.state() if self._joined is not None else self._before.joined,
+            conference=self._conference.state() if self._conference is not None else self._before.conference,
+            codes=self._before.codes,
             bridged=self._bridged,
-            last_bridge=None if end is None else EndState(end.ended_by, end.talked, end.held),
+            last_bridge=None if end is None else EndState(end.ended_by, end.talked, end.held, asked),
             agent_left=self._agent_left,
             talked=self._talked,
             queued=self.queued,
@@ -469,10 +505,8 @@ class LiveCall(LegListener):
             self._keypad.press(key)
         self._player.restore(state.player, looping=looping)
         self._recordings.restore(state.recordings, plane)
-        self._bridged_before, self._conference_before = state.bridge, state.conference
+        self._before = _Before(state.bridge, state.joined, state.conference, state.codes)
         self._bridged, self._agent_left, self._talked = state.bridged, state.agent_left, state.talked
-        end = state.last_bridge
-        self._last_bridge = None if end is None else BridgeEnd(end.ended_by, end.talked, end.held)
         self.queued, self._outcome, self._ours = state.queued, state.outcome, state.ours
         self._ended, self._ended_at = state.ended, state.ended_at
         self._frames.restore(state.frames)
@@ -480,8 +514,17 @@ class LiveCall(LegListener):
         self._unclaimed = set(phones)
         for phone in phones:
             phone.listener = self
+        self._last_bridge = self._ended_so(state.last_bridge)
         if self._leg.ended.done():  # it may have ended because it could not go on
             self.leg_ended(self._leg, self._leg.ended.result(), "restart")
+
+    def _ended_so(self, was: EndState | None) -> BridgeEnd | None:
+        if was is None:
+            return None
+        asked = was.transfer
+        leg = next((phone for phone in self._phones if asked is not None and phone.id == asked.leg), None)
+        transfer = None if asked is None or leg is None else LiveTransfer.again(self, leg, asked)
+        return BridgeEnd(was.ended_by, was.talked, was.held, transfer)
 
     def ringing_again(self, order: Dial) -> list[OutboundLeg]:
         """Phones that a process before this one rang for the call by this order, and that ring still."""
@@ -491,11 +534,8 @@ class LiveCall(LegListener):
 
     def resume(self, app: App) -> asyncio.Task[None]:
         """As `start`, for a call that was restored. One that had ended lets its layers find that out, and ends."""
-        conferred, self._conference_before = self._conference_before, None
-        if conferred is not None:
-            talked = stop_of(self._ua, self._id, conferred)
-            self._last_bridge = BridgeEnd(EndedBy.SYSTEM, talked, 0.0)
-            self._talked += talked
+        if self.transfer is not None and self._before.conference is None:
+            self._player.start_music(self._ua.music)  # as in `part_for`
         if self._ended is None or self._frames:
             return self.start(app)
         self._task = asyncio.get_running_loop().create_task(self._last_words(), name=self._id)
@@ -507,21 +547,54 @@ class LiveCall(LegListener):
         ports: what it said of itself."""
         if self._ended is not None and self._running and self._task is not None:
             self._task.cancel()
-        before, self._bridged_before = self._bridged_before, None
+        before, self._before.bridge = self._before.bridge, None
         if before is not None:
             talked = round(self._ua.clock.monotonic() - before.since, 3)
             by = EndedBy.SYSTEM
             self._ua.emit(CallUnbridged(call=self._id, leg=before.leg, talked=talked, held=before.held, ended_by=by))
+        conferred, self._before.conference = self._before.conference, None
+        if conferred is not None:
+            self._talked += stop_of(self._ua, self._id, conferred)
+        self._before.joined, self._before.codes = None, ""
         for phone in self._unclaimed:
             phone.hangup("restart")
         self._unclaimed.clear()
         self._recordings.resumed(self._check_quiet)
-        there = ports.get(self._leg.port) if self._leg.has_media else None
-        partner = self.partner
-        if there is not None and partner is not None and partner.has_media:
-            if there.partner != partner.port:
-                connect(self._leg, partner)
-            self._recordings.check(self._leg, partner, there)
+        near = [leg for leg in (self._leg, *self._phones) if leg.has_media and leg.plane is self._leg.plane]
+        self._correct({leg: ports[leg.port] for leg in near if leg.port in ports})
+
+    def _correct(self, there: Mapping[SipLeg, PortState]) -> None:
+        """Tell the plane again what it may not have heard: commands that were lost with the process that gave them."""
+        pairs = [self._joined.legs] if self._joined is not None else []
+        if self._bridge is not None:
+            pairs.append((self._leg, self._bridge.agent))
+        for one, other in pairs:
+            if one in there and other.has_media and there[one].partner != other.port:
+                connect(one, other)
+        if self._conference is not None:
+            self._conference.check({leg.port: state for leg, state in there.items()})
+        for leg in self._talking():
+            held = self._bridge is not None and self._bridge.plays_to(leg)
+            if leg in there and there[leg].looping and not held:
+                leg.plane.stop(leg.port)
+        if self._leg in there:
+            self._correct_recording(there[self._leg])
+
+    def _correct_recording(self, there: PortState) -> None:
+        if self._conference is not None:
+            self._recordings.check(self._leg, self._conference.voices, there)
+        elif self._bridge is not None:
+            self._recordings.check(self._leg, [self._bridge.agent], there)
+        elif there.recording:
+            self._leg.plane.stop_recording(self._leg.port)
+
+    def _talking(self) -> Sequence[SipLeg]:
+        """Who hears somebody now, and no music but from him."""
+        if self._joined is not None:
+            return self._joined.legs
+        if self._conference is not None:
+            return (self._leg, *self._conference.legs)
+        return () if self._bridge is None else (self._leg, self._bridge.agent)
 
     # --- LegListener: the caller's leg --------------------------------------------------------------------------
 
@@ -533,14 +606,17 @@ class LiveCall(LegListener):
         if leg.ended.done():
             return
         self._ua.emit(DigitPressed(call=self._id, leg=leg.id, digit=digit, via=via))
+        before = self._before.conference or self._before.joined
         if self._codes is not None and self._codes[0] is leg:
             self._codes[1](digit)
+        elif before is not None and before.legs[0] == leg.id:
+            self._before.codes += digit
         elif self._bridge is not None:
             other = self._bridge.other(leg)
             # RFC 4733 events to one that takes them are relayed below us
             if other is not None and (via == "info" or not other.stream.dtmf):
                 other.send_key(digit)
-        elif leg is self._leg and self._conference is None and self._bridged_before is None:
+        elif leg is self._leg and not self._talks:
             self._keypad.press(digit)
             if via == "info":
                 self._player.barge()
@@ -586,8 +662,8 @@ class LiveCall(LegListener):
             self._player.go_on()
         for phone in self._phones:
             phone.hear_again()
-        if self._joined is not None and leg in self._joined:
-            connect(*self._joined)
+        if self._joined is not None and leg in self._joined.legs:
+            self._joined.connect()
         elif self._bridge is not None and self._bridge.other(leg) is not None:
             self._go_on_recording(self._bridge.remake(), [self._bridge.agent])
         elif self._conference is not None and self._conference.takes(leg):
@@ -601,6 +677,12 @@ class LiveCall(LegListener):
         self._check_quiet()
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def _talks(self) -> bool:
+        """With a phone, or did so when the process before died."""
+        now = self._bridge is not None or self._conference is not None
+        return now or self._before.bridge is not None or self._before.conference is not None
 
     def _age(self) -> float:
         return round(self._ua.clock.monotonic() - self._arrived_at, 3)
@@ -691,3 +773,7 @@ class LiveCall(LegListener):
             return
         if not any(phone.stream.present for phone in self._phones):
             self._quiet.set_result(None)
+
+
+def _same(before: PartiesState, legs: Sequence[SipLeg]) -> bool:
+    return before.legs == [leg.id for leg in legs]

@@ -7,9 +7,11 @@ of the same phone by Replaces (RFC 3891): the phone called somebody through us m
 """
 
 import asyncio
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from engine.leg import SeenThrough, SipLeg
+from engine.saved import TransferState
 from engine.sip.grammar import BadHeader
 from engine.sip.message import Request
 from engine.sip.refer import SIPFRAG, Refer, parse_refer, sipfrag, subscription_state
@@ -28,7 +30,7 @@ class Referral:
 
     def __init__(self, leg: SipLeg, event: str, *, silent: bool) -> None:
         self._leg = leg
-        self._event = event
+        self.event = event
         self._over = silent
 
     def tell(self, status: int) -> None:
@@ -36,13 +38,13 @@ class Referral:
         if self._over or self._leg.ended.done():
             return
         self._over = status >= 200
-        _notify(self._leg, self._event, status)
+        _notify(self._leg, self.event, status)
 
 
-def break_off(leg: SipLeg) -> None:
-    """The transfers that its phone asked for died with the process that carried them out."""
+def break_off(leg: SipLeg, going_on: Container[tuple[SipLeg, str] | None]) -> None:
+    """The transfers that its phone asked for died with the process that carried them out, but for these."""
     for event in sorted(leg.subscribed):
-        if not leg.ended.done():
+        if not leg.ended.done() and (leg, event) not in going_on:
             _notify(leg, event, 503)
 
 
@@ -74,6 +76,27 @@ class LiveTransfer:
         self._leg = leg
         self._referral = referral
         self._consult = consult
+        self._over = False
+
+    def state(self) -> TransferState | None:
+        """For `again`. None: it is over; or it is of two calls, and done as soon as it is asked for."""
+        if self._over or self._consult is not None:
+            return None
+        referral = self._referral
+        event = None if referral is None else referral.event
+        return TransferState(self._leg.id, self.target, self.kind, event)
+
+    @property
+    def subscription(self) -> tuple[SipLeg, str] | None:
+        """By which the phone that asked for it hears of it."""
+        return None if self._referral is None else (self._leg, self._referral.event)
+
+    @classmethod
+    def again(cls, call: "LiveCall", leg: SipLeg, was: TransferState) -> "LiveTransfer":
+        """Go on with one of a process before this one."""
+        event = was.event
+        referral = None if event is None else Referral(leg, event, silent=event not in leg.subscribed)
+        return cls(call, leg, was.target, was.kind, referral=referral)
 
     @property
     def consulted(self) -> bool:
@@ -103,6 +126,7 @@ class LiveTransfer:
         return leg
 
     def done(self) -> None:
+        self._over = True
         self.progress(200)
         if self._referral is None:
             self._leg.hangup("transferred")
@@ -110,6 +134,7 @@ class LiveTransfer:
             asyncio.get_running_loop().call_later(PARTING, self._leg.hangup, "transferred")
 
     def failed(self, sip_status: int) -> None:
+        self._over = True
         self.progress(sip_status if sip_status >= 300 else 500)
 
 

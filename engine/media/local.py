@@ -169,8 +169,9 @@ class LocalPlane:
         if any(port not in place for heard in hears for port in heard):
             raise PlaneError("one cannot hear who is not in the conference")
         self._core.mix(ports, [sum(1 << place[port] for port in set(heard)) for heard in hears])
-        for port in ports:
+        for port, heard in zip(ports, hears, strict=True):
             self._part(port)
+            self._note(port, hears=tuple(heard))
 
     def unbridge(self, a: PortId) -> None:
         self._core.unbridge(a)
@@ -239,7 +240,8 @@ class LocalPlane:
             self._states[port] = msgspec.structs.replace(state, **changed)
 
     def _part(self, port: int) -> None:
-        """It is bridged to nobody any more, and nobody to it."""
+        """It is bridged to nobody any more, and nobody to it, and in no conference."""
+        self._note(port, hears=())
         state = self._states.get(port)
         if state is not None and state.partner:
             self._note(state.partner, partner=PortId(0))

@@ -142,6 +142,8 @@ class PortState(Message, frozen=True):
     """Path, when it is the left one of a recording."""
     looping: bool = False
     """Music plays."""
+    hears: tuple[PortId, ...] = ()
+    """In a conference: whom."""
 
 
 class Hello(Message, frozen=True):

@@ -1,14 +1,17 @@
 """However often, and in whatever moment, control dies: each call has one end, nobody is left hanging, nothing is told
-twice and nothing is left over."""
+twice and nothing is left over. And what agents do with a caller comes to what it would have come to without."""
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from acd.parts import Choice
 from events.types import (
+    AgentConsulted,
     AgentJoined,
     AgentLeft,
     AgentState,
@@ -33,12 +36,14 @@ from events.types import (
     NodeLeft,
     OfferMissed,
     OfferWithdrawn,
+    SipReported,
 )
 from tests.support.plane import FakePlane
 from tests.support.softphone import Softphone
 from tests.unit.engine.world import play
 from tests.unit.ivr.flows import flow
-from tests.unit.restart.world import RestartWorld
+from tests.unit.restart.test_restart import QUEUE
+from tests.unit.restart.world import BILLING, DOWN_FOR, RestartWorld
 
 MAIN = """
 start: hello
@@ -173,6 +178,103 @@ def test_whatever_happens_when(
         balanced(world.events)
 
     play(story)
+
+
+STEP = 3.0
+"""Seconds from one thing that is done to the next; control dies in between."""
+WORDS = ["consult", "complete", "return", "conference", "transfer"]
+KEYS = ["code1", "code2", "code3"]
+PHONES = ["refer", "hold", "resume", "hold2", "resume2", "hang_up", "hang_up2", "caller"]
+
+
+async def passing(script: list[str], kills: list[float], answers: float | None) -> tuple[list[str], list[float], str]:
+    """agent1 has a caller, and agent2 is there. Returns what was told, how long the talks were, and who hears whom."""
+    world = RestartWorld(flow(QUEUE), queue=replace(BILLING, record=True))
+    caller, one, two = world.phone("caller", 10), world.agent("one", 20, "8001"), world.agent("two", 21, "8002")
+    two.answer_after = answers
+    world.desks |= {one.flow: "8001", two.flow: "8002"}
+    world.ready("agent1")
+    loop = asyncio.get_running_loop()
+    caller.call("1001")
+    await asyncio.sleep(3.0)
+    world.ready("agent2")
+    for when in kills:
+        loop.call_later(when, world.die_if_alive)
+    for what in script:
+        pass_on(world, what, caller, one, two)
+        await asyncio.sleep(STEP)
+    heard = hears(world, [caller, one, two])
+    for phone in (caller, one, two):
+        phone.hang_up()
+    await world.settle(150.0)
+    balanced(world.events)
+    kinds = (AgentConsulted, AgentLeft, CallReleased, CallEnded)
+    talked = [event.talked for event in world.events if isinstance(event, kinds)]
+    told = [event for event in world.events if not isinstance(event, SipReported)]  # a process counts its own
+    return sorted(brief(event) for event in told), sorted(talked), heard
+
+
+def pass_on(world: RestartWorld, what: str, caller: Softphone, one: Softphone, two: Softphone) -> None:
+    phone = two if what.endswith("2") else one
+    match what.rstrip("2"):
+        case "hold":
+            phone.again("sendonly")
+        case "resume":
+            phone.again("sendrecv")
+        case "hang_up":
+            phone.hang_up()
+        case "caller":
+            caller.hang_up()
+        case "refer":
+            one.refer("<sip:8002@192.0.2.1>")
+        case "code" | "code1" | "code3" if (port := world.plane.at(one.remote_rtp)) is not None:
+            world.plane.press(port, "*")
+            world.plane.press(port, what[-1])
+        case "consult" | "transfer" | "complete" | "return" | "conference" as word:
+            say(world, 0, f"word_{word}")
+
+
+def hears(world: RestartWorld, phones: list[Softphone]) -> str:
+    """Phones by their number, or what is played; without those that wait to be hung up."""
+    places = {world.plane.at(phone.remote_rtp): str(n) for n, phone in enumerate(phones) if phone.remote_rtp}
+    heard = []
+    for port, name in places.items():
+        if port is not None:
+            found = world.plane.ports[port]
+            others = [places[it] for it in (*found.hears, *([found.partner] if found.partner is not None else []))]
+            heard.append((name, *(found.clips or sorted(others))))
+    return ", ".join(" ".join(each) for each in heard if len(each) > 1)
+
+
+def brief(event: Event) -> str:
+    """What has nothing to do with time, nor with names given by chance."""
+    names = ("agent", "with_agent", "by", "to", "kind", "result", "state", "via", "ended_by", "why", "outcome", "path")
+    return " ".join([type(event).__name__, *(f"{name}={value}" for name in names if (value := _of(event, name)))])
+
+
+def _of(event: Event, name: str) -> str:
+    value = str(getattr(event, name, ""))
+    return value[-6:] if name == "path" else value
+
+
+@given(
+    script=st.lists(st.sampled_from([*WORDS, *KEYS, *PHONES]), min_size=1, max_size=7),
+    kills=st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0.4, 0.9, 1.1, 1.6, 2.2])), min_size=1, max_size=4),
+    answers=st.sampled_from([0.5, 1.0, 4.5, None]),
+)
+@example(script=["consult", "conference", "complete"], kills=[(0, 1.6), (1, 1.6), (2, 1.6)], answers=1.0)
+@example(script=["consult", "code3", "hold2", "code2"], kills=[(0, 0.4), (1, 1.6), (2, 1.6)], answers=1.0)
+@settings(max_examples=40, deadline=None)
+def test_what_an_agent_does_with_a_caller_comes_to_the_same(
+    script: list[str], kills: list[tuple[int, float]], answers: float | None
+) -> None:
+    """Consultations, conferences and transfers go on, with the music, the holds and the seconds that they have."""
+    moments = [step * STEP + after for step, after in kills]
+    told, talked, heard = play(partial(passing, script, [], answers))
+    told_then, talked_then, heard_then = play(partial(passing, script, moments, answers))
+    assert told_then == told
+    assert heard_then == heard
+    assert all(abs(one - other) < 2 * DOWN_FOR for one, other in zip(talked, talked_then, strict=True))
 
 
 def count(events: list[Event], *kinds: type[Event]) -> Counter[str]:

@@ -111,8 +111,9 @@ class FakePlane:
     def bridge(self, a: PortId, b: PortId) -> None:
         left, right = self._find(a, "bridge"), self._find(b, "bridge")
         if left is not None and right is not None:
+            self.unbridge(a)
+            self.unbridge(b)
             left.partner, right.partner = b, a
-            left.hears = right.hears = ()
 
     def mix(self, ports: Sequence[PortId], hears: Sequence[Sequence[PortId]]) -> None:
         for port, heard in zip(ports, hears, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from acd.consultation import TalkCodes
-from acd.parts import Choice
+from acd.parts import Choice, Consultation
 from events.closing import closing
 from events.fold import LiveState, fold
 from events.types import (
@@ -177,7 +177,7 @@ def test_what_cannot_be_asked() -> None:
 )
 def test_codes(keys: str, decided: list[str]) -> None:
     found: list[str] = []
-    codes = TalkCodes(lambda what: found.append(what.value))
+    codes = TalkCodes(lambda what: found.append(what.value), Consultation(0.0))
     for key in keys:
         codes.press(key)
     assert found == decided

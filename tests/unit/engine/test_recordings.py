@@ -28,14 +28,14 @@ class Stage:
 def test_one_that_the_plane_never_heard_of_begins_again() -> None:
     stage = Stage()
     stage.recordings.restore(RecordingsState(1, {"c-1.wav": "media0"}), lambda name: stage.left.plane)
-    stage.recordings.check(stage.left, stage.right, PortState(20000))
+    stage.recordings.check(stage.left, [stage.right], PortState(20000))
     assert stage.recorded == ["c-1.wav"]
 
 
 def test_one_that_goes_on_is_left_alone() -> None:
     stage = Stage()
     stage.recordings.restore(RecordingsState(1, {"c-1.wav": "media0"}), lambda name: stage.left.plane)
-    stage.recordings.check(stage.left, stage.right, PortState(20000, recording="c-1.wav"))
+    stage.recordings.check(stage.left, [stage.right], PortState(20000, recording="c-1.wav"))
     assert stage.recorded == []
 
 
@@ -45,6 +45,6 @@ def test_one_begun_since_is_not_begun_twice() -> None:
     stage = Stage()
     stage.recordings.restore(RecordingsState(1, {}), lambda name: stage.left.plane)
     stage.recordings.start(stage.left, stage.right)
-    stage.recordings.check(stage.left, stage.right, PortState(20000))
+    stage.recordings.check(stage.left, [stage.right], PortState(20000))
     assert stage.recorded == ["c-2.wav"]
     assert stage.events == [RecordingStarted(call=CALL, path="c-2.wav")]

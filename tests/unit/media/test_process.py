@@ -245,6 +245,16 @@ def test_a_new_control_is_told_what_each_port_does(tmp_path: Path) -> None:
             last = await Control().join(path)
             assert last.hello.ports[b] == PortState(at_b)
             assert not last.hello.ports[c].looping
+            last.mix([a, b, c], [[b, c], [a], []])
+            await last.load([])
+            await last.aclose()
+            last = await Control().join(path)
+            assert [last.hello.ports[port].hears for port in (a, b, c)] == [(b, c), (a,), ()]
+            last.bridge(a, b)
+            await last.load([])
+            await last.aclose()
+            last = await Control().join(path)
+            assert [last.hello.ports[port].hears for port in (a, b, c)] == [(), (), ()]
             transport.close()
             await last.aclose()
 

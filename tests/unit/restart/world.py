@@ -351,7 +351,8 @@ class _Nobody:
 
 
 def _state(port: FakePort) -> PortState:
-    return PortState(port.rtp_port, port.remote, port.partner or PortId(0), port.recording, port.looping)
+    partner, hears = port.partner or PortId(0), tuple(port.hears)
+    return PortState(port.rtp_port, port.remote, partner, port.recording, port.looping, hears)
 
 
 def at(seconds: float, what: Callable[[], object]) -> None:
