@@ -3,13 +3,12 @@
 import re
 from typing import NamedTuple
 
-from engine.sip.grammar import MAX_MESSAGE
+from engine.sip.grammar import MAX_MESSAGE, head_end
 
 _CRLF = b"\r\n"
-_END = b"\r\n\r\n"
 # Any Content-Length line, whole, for its value to be looked at. The first is found at the start of a line only, so
 # that a folded continuation of another header never counts.
-_LENGTH_RE = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:((?:[^\r\n]|\r\n[ \t])*+)", re.IGNORECASE)
+_LENGTH_RE = re.compile(rb"\n(?:content-length|l)[ \t]*+:((?:[^\r\n]|\r?\n[ \t])*+)", re.IGNORECASE)
 _DIGITS_RE = re.compile(rb"[0-9]{1,10}")
 
 
@@ -85,8 +84,12 @@ class StreamFramer:
         return message
 
     def _skip_breaks(self) -> KeepAlive | Pong | None:
-        """Between messages: every second CRLF in a row is a ping; a single one is a pong, or nothing (§7.5)."""
-        while self._buffer.startswith(_CRLF):
+        """Between messages: every second CRLF in a row is a ping; a single one is a pong, or nothing (§7.5). A bare LF
+        is nothing."""
+        while self._buffer.startswith((_CRLF, b"\n")):
+            if self._buffer.startswith(b"\n"):
+                self._drop(1)
+                continue
             self._drop(2)
             if self._pinged:
                 self._pinged = False
@@ -99,7 +102,7 @@ class StreamFramer:
 
     def _find_end(self) -> FramingError | None:
         """Set `_need` when the header section is complete."""
-        end = self._buffer.find(_END, self._scanned)
+        end, body = head_end(self._buffer, self._scanned)
         if end < 0:
             if len(self._buffer) > MAX_MESSAGE:
                 return FramingError(513, "Message Too Large", bytes(self._buffer[:MAX_MESSAGE]))
@@ -112,7 +115,7 @@ class StreamFramer:
         value = values.pop()
         if values or not _DIGITS_RE.fullmatch(value):
             return FramingError(400, "Bad Content-Length", head)
-        need = end + len(_END) + int(value)
+        need = body + int(value)
         if need > MAX_MESSAGE:
             return FramingError(513, "Message Too Large", head)
         self._need = need

@@ -40,6 +40,33 @@ LINE_BREAK_RE = re.compile(r"[\r\n]+")
 # What ends or hides an element of a comma-separated list: `,` outside quotes and angle brackets.
 ELEMENT_RE = re.compile(rf'(?:{QUOTED}|<[^>]*+>|[^",<]++)++', re.DOTALL)
 
+# A line of the header section ends by CRLF (§25.1); a bare LF is taken for it, since some send it (baresip behind
+# RAck). One rule for datagrams and streams, and everything behind it sees CRLF alone.
+_LINE_END_RE = re.compile(rb"\r?\n")
+
+
+def head_end(data: bytes | bytearray, begin: int = 0) -> tuple[int, int]:
+    """The first empty line at or after `begin`: where the header section ends, and where the body begins; -1: none."""
+    end = data.find(b"\n\r\n", begin)
+    shorter = data.find(b"\n\n", begin, len(data) if end < 0 else end)
+    body = shorter + 2 if shorter >= 0 else end + 3
+    end = shorter if shorter >= 0 else end
+    if end < 0:
+        return -1, -1
+    return (end - 1 if data[end - 1 : end] == b"\r" else end), body
+
+
+def with_crlf(data: bytes) -> bytes:
+    """A message, or the head of one, whose header section has no bare LF any more. The body is as it was."""
+    end = data.find(b"\r\n\r\n")
+    last = len(data) if end < 0 else end
+    if data.count(b"\n", 0, last) == data.count(b"\r\n", 0, last):
+        return data
+    end, body = head_end(data)
+    if end < 0:
+        return _LINE_END_RE.sub(b"\r\n", data)
+    return _LINE_END_RE.sub(b"\r\n", data[:end]) + b"\r\n\r\n" + data[body:]
+
 
 class ParseError(Exception):
     """The peer's fault: bytes that are no SIP message, or a header whose value is wrong.

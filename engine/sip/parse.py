@@ -19,6 +19,7 @@ from engine.sip.grammar import (
     TOKEN,
     BadHeader,
     ParseError,
+    with_crlf,
 )
 from engine.sip.headers import check_name_addr, parse_via
 from engine.sip.message import Headers, Request, Response, stateless_tag, with_tag
@@ -68,13 +69,14 @@ _SINGLE = frozenset(
 
 def parse(data: bytes) -> Request | Response:
     """One message that fills a datagram, or that a StreamFramer cut out. Line ends before the start line are ignored
-    (§7.5); octets after the body are cut off (§18.3).
+    (§7.5); octets after the body are cut off (§18.3). In the header section a bare LF ends a line too.
 
     Raises ParseError, and nothing else, whatever the data."""
     if len(data) > MAX_MESSAGE:
         raise ParseError("Message Too Large", 513)
-    if data[:2] == b"\r\n":
+    if data[:2] == b"\r\n" or data[:1] == b"\n":
         data = data.lstrip(b"\r\n")
+    data = with_crlf(data)
     end = data.find(b"\r\n\r\n")
     lines = _decode(data if end < 0 else data[:end]).split("\r\n")
     try:
@@ -121,7 +123,7 @@ def bad_request(error: ParseError) -> bytes | None:
 
 def refuse(head: bytes, status: int, reason: str) -> bytes | None:
     """The answer to a message of which only the header section is here (StreamFramer gave up on it)."""
-    return bad_request(ParseError(reason, status, reply_headers=_salvage(_decode(head).split("\r\n"))))
+    return bad_request(ParseError(reason, status, reply_headers=_salvage(_decode(with_crlf(head)).split("\r\n"))))
 
 
 def _decode(head: bytes) -> str:

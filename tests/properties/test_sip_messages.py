@@ -67,6 +67,18 @@ def test_what_is_written_parses_to_the_same(message: Request | Response) -> None
     assert parsed.encode() == message.encode()
 
 
+@given(messages(), st.data())
+def test_whichever_lines_end_by_a_bare_line_feed_datagrams_and_streams_agree(
+    message: Request | Response, data: st.DataObject
+) -> None:
+    head, end, body = message.encode().partition(b"\r\n\r\n")
+    lines = (head + end).split(b"\r\n")[:-1]
+    ends = [data.draw(st.sampled_from([b"\r\n", b"\n"])) for _ in lines]
+    written = b"".join(part for pair in zip(lines, ends, strict=True) for part in pair) + body
+    assert parse(written) == message
+    assert StreamFramer().feed(written + SEED) == [written, SEED]
+
+
 @given(messages(), st.integers(101, 699), TOKENS)
 def test_every_reply_parses_and_repeats_the_request(message: Request | Response, status: int, tag: str) -> None:
     if isinstance(message, Response):

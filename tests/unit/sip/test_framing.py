@@ -16,6 +16,8 @@ HEAD = (
 )
 EMPTY = HEAD + b"Content-Length: 0\r\n\r\n"
 BODY = HEAD + b"l : 6\r\n\r\nab\r\n\r\n"
+LF = EMPTY.replace(b"\r\n", b"\n")
+MIXED = HEAD + b"RAck: 1 2 INVITE\nContent-Length: 3\r\n\na\n\n"
 
 
 def whole(data: bytes) -> list[Item]:
@@ -49,6 +51,10 @@ WAYS = pytest.mark.parametrize("way", [whole, bytewise, by_sevens])
         (b"\r\n\r\n\r\n" + EMPTY + b"\r\n" + BODY + b"\r\n\r\n", [KeepAlive(), EMPTY, BODY, KeepAlive()]),
         (b"\r\n\r\n" * 3, [KeepAlive()] * 3),
         (HEAD + b"Content-Length:\r\n 0\r\n\r\n" + EMPTY, [HEAD + b"Content-Length:\r\n 0\r\n\r\n", EMPTY]),
+        (LF + BODY + LF, [LF, BODY, LF]),
+        (b"\n" + EMPTY + b"\n\n" + LF, [EMPTY, LF]),
+        (b"\n\r\n\n\r\n" + EMPTY, [KeepAlive(), EMPTY]),
+        (MIXED + EMPTY, [MIXED, EMPTY]),
         (HEAD + b"l: 0\r\nContent-Length: 0\r\n\r\n", [HEAD + b"l: 0\r\nContent-Length: 0\r\n\r\n"]),
         (
             HEAD + b"Subject: x\r\n Content-Length: 9\r\nContent-Length: 0\r\n\r\n",
