@@ -69,7 +69,8 @@ cdef void relay(Media *m, Leg *origin, uint8_t *payload, uint32_t size, bint is_
     cdef uint8_t *table
     cdef uint32_t i, kind
     if not may_send(leg):
-        leg.source = NOTHING if leg.source == PEER else leg.source  # after a hold the numbers go on where they were
+        if leg.source != CLIPS and leg.source != KEYS:
+            leg.source = NOTHING  # after a hold the numbers go on where they were
         return
     if leg.playing or leg.key_sending:
         return

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.media.plane import Codec, Direction, SrtpSuite
@@ -152,7 +152,21 @@ def live(name: str, folder: Path, script: list[Do]) -> list[Any]:
     return seen
 
 
+TALK = [Do("talk", 0, 0, 0)]
+HELD_BETWEEN_CONFERENCES = [
+    *TALK * 7,
+    Do("mix", 0, 0, 0),
+    Do("bridge", 0, 1, 0),
+    Do("move", 0, 0, 0),
+    *TALK * 2,
+    Do("talk", 1, 0, 0),
+    *TALK,
+    Do("mix", 0, 0, 0),
+]
+
+
 @settings(max_examples=80, deadline=None)
+@example(HELD_BETWEEN_CONFERENCES)
 @given(actions)
 def test_both_cores_live_the_same_life(tmp_path_factory: pytest.TempPathFactory, script: list[Do]) -> None:
     folder = tmp_path_factory.mktemp("life")
