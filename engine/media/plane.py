@@ -191,7 +191,8 @@ class Plane(Protocol):
         Whatever they were in before is over; given again with other ears, or with one port more or less, those that
         stay hear no gap. `bridge` and `unbridge` take a port out again; so does `close`. Mixed in 20 ms frames with
         two to three frames of jitter buffer; a lost frame is the last one again, fading. A member that plays hears its
-        clip. Keys are told, and not heard by the others. Recordings go on."""
+        clip. Keys are told, and not heard by the others. Recordings go on, but for the voice of one whom nobody
+        hears."""
 
     def unbridge(self, a: PortId) -> None:
         """Part it from its partner, or take it out of its conference; nobody is closed."""

@@ -102,10 +102,13 @@ class ReferenceCore:
         def run() -> None:
             legs = [self._legs.get(port) for port in ports]
             due = next((one.due for leg in legs for one in self._conferences if leg and leg in one.members), None)
-            for leg in filter(None, legs):
+            for place, leg in enumerate(legs):
+                if leg is None:
+                    continue
                 ear = leg.ear
                 self._part(leg)
                 leg.ear = ear or Ear()
+                leg.unheeded = not any(heard >> place & 1 for heard in hears)
             self._begin(Conference(legs, list(hears)), due)
 
         self._do(run)
@@ -120,6 +123,7 @@ class ReferenceCore:
     def _part(self, leg: Leg) -> None:
         leg.part()
         leg.ear = None
+        leg.unheeded = False
         for conference in self._conferences:
             conference.leave(leg)
 

@@ -44,6 +44,8 @@ class Leg:
         self.recording: Recording | None = None
         self.voice = 0
         """In the recording."""
+        self.unheeded = False
+        """Nobody in its conference hears it."""
         self.dropped = 0
         self.far: Far | None = None
         self._signalled: Address | None = None
@@ -241,7 +243,7 @@ class Leg:
             return
         if codec is None:
             self._key(got)
-        elif self.recording is not None:
+        elif self.recording is not None and not self.unheeded:
             self.recording.place(self.voice, codec, got, now)
         if self.ear is not None:
             if codec is not None and got.payload:

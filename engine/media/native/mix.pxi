@@ -73,6 +73,7 @@ cdef void leave(Media *m, Leg *leg) noexcept nogil:
     conference.slots[leg.member] = -1
     conference.members -= 1
     leg.conference = -1
+    leg.unheeded = 0
 
 
 cdef int32_t free_conference(Media *m) noexcept nogil:
@@ -90,8 +91,9 @@ cdef void do_mix(Media *m, Party *party, uint32_t count) noexcept nogil:
     cdef Leg *leg
     cdef int32_t index
     cdef int64_t due = -1
-    cdef uint32_t i
+    cdef uint32_t i, heard = 0
     for i in range(count):
+        heard |= party.hears[i]
         leg = leg_of(m, party.ports[i])
         if leg == NULL:
             continue
@@ -113,6 +115,7 @@ cdef void do_mix(Media *m, Party *party, uint32_t count) noexcept nogil:
             conference.members += 1
             leg.conference = index
             leg.member = i
+            leg.unheeded = not (heard >> i) & 1
 
 
 cdef void send_mix(Media *m, Leg *leg, int32_t *sum) noexcept nogil:

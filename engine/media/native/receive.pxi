@@ -250,7 +250,7 @@ cdef void deliver(Media *m, Leg *leg, uint8_t *payload, uint32_t size, int codec
         if kind & 0x7F != leg.far.dtmf_type:
             return  # comfort noise: a sign of life, and nothing more
         on_key(m, leg, payload, size, timestamp)
-    elif leg.recording != NULL:
+    elif leg.recording != NULL and not leg.unheeded:
         place(m, leg, payload, size, <uint8_t>codec, timestamp)
     if leg.conference >= 0:
         if not is_key and size > 0:

@@ -269,6 +269,7 @@ cdef struct Leg:             # media thread only, between the C_OPEN command and
     int32_t peer             # slot, -1 for none
     int32_t conference       # index, -1 for none
     uint32_t member          # place in it
+    uint8_t unheeded         # nobody in it hears this leg
     # playing
     uint8_t playing, loops, barge_in
     uint16_t clips[CLIPS_A_PLAY]

@@ -309,6 +309,26 @@ def test_each_voice_of_a_conference_is_in_the_recording_on_its_side(rig: Rig) ->
     assert there == [[True, False, False], [False, True, True]]
 
 
+def test_whom_nobody_hears_is_not_recorded_either(rig: Rig) -> None:
+    """One who holds his line: his phone's music would be louder than who talks."""
+    phones = [rig.phone() for _ in range(3)]
+    party(rig, phones)
+    rig.plane.record(phones[0].port, phones[1].port, "a.wav", [phones[2].port])
+    rig.talk(10, **speech(phones))
+    party(rig, phones, {0: [1], 1: [0], 2: []})
+    rig.talk(10, **speech(phones))
+    party(rig, phones)
+    rig.talk(10, **speech(phones))
+    rig.plane.unbridge(phones[2].port)
+    rig.talk(10, **speech(phones))
+    rig.plane.stop_recording(phones[0].port)
+    rig.events()
+    pcm = read_wav(rig.recordings / "a.wav")[1]
+    a, b, c = LEVELS[:3]
+    said = [set(map(tuple, pcm[at : at + 1200].tolist())) for at in (0, 1600, 3200, 4800)]
+    assert said == [{(a, b + c)}, {(a, b)}, {(a, b + c)}, {(a, b + c)}]
+
+
 def test_a_long_stall_is_not_sent_later(rig: Rig) -> None:
     phones = [rig.phone() for _ in range(3)]
     party(rig, phones)
