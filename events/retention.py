@@ -1,8 +1,8 @@
 """Old segments of the journal go when nobody needs them any more.
 
 A segment may go when every reader that keeps a mark (a snapshot, or the ledger's) is past its last event: whatever
-dies then starts from its mark. What goes is the beginning, so what is left is gapless. ORIGIN keeps the time of record
-1, by which a database knows the journal that its tables came from.
+dies then starts from its mark, if the journal has that very record still. What goes is the beginning, so what is left
+is gapless. ORIGIN keeps the time of record 1, by which a database knows the journal that its tables came from.
 """
 
 import os
@@ -65,7 +65,7 @@ def trim(directory: Path, policy: Policy, needed: Collection[str], now: float) -
         old = policy.seconds > 0 and now - status.st_mtime > policy.seconds
         if not old and not (policy.size > 0 and left > policy.size):
             break
-        if after - 1 > floor:
+        if after - 1 >= floor:
             blocked = min({*needed, *marks}, key=lambda name: marks.get(name, 0))
             break
         gone.append(path)

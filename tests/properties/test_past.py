@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from app.past import NAME, Past
 from events import snapshots
 from events.journal import Journal, JournalFull
+from events.retention import Policy, trim
 from events.types import AgentState, AgentStateChanged, ControlStopped
 from kernel.clock import Clock
 from kernel.ids import AgentName
@@ -88,6 +89,22 @@ def test_no_snapshot_is_taken_of_what_the_disk_has_not(tmp_path: Path, monkeypat
     valve.shut = False
     journal.close()
     past.write()
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, more=STEPS)
+def test_what_retention_leaves_is_enough(steps: list[tuple[str, bytes]], more: list[tuple[str, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "journal"
+        journal, past = opened(directory, segment_bytes=60)
+        went(journal, past, [*steps, ("event", b"ready"), ("snapshot", b""), *more])
+        trim(directory, Policy(size=1), (NAME,), 0.0)
+        journal.close()
+        journal, after = opened(directory)
+        journal.close()
+        assert dict(after.savings.items()) == dict(past.savings.items())
+        assert after.live == past.live
+        assert after.agents == past.agents
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 40, None])

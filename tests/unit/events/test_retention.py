@@ -77,6 +77,14 @@ def test_what_somebody_still_needs_stays(tmp_path: Path) -> None:
     assert trim(tmp_path, policy, ("control", "ledger", "web"), NOW).segments == 0, "its older mark counts"
 
 
+def test_the_record_of_a_mark_stays(tmp_path: Path) -> None:
+    """At the very end of a segment too: without it a snapshot could not be told from one of another history."""
+    fill(tmp_path).close()
+    mark(tmp_path, control=12)
+    trimmed = trim(tmp_path, Policy(size=1), ("control",), NOW)
+    assert (trimmed.first_seq, trimmed.blocked_by) == (10, "control")
+
+
 def test_size_alone_and_never_the_last(tmp_path: Path) -> None:
     fill(tmp_path).close()
     mark(tmp_path, ledger=30)
