@@ -15,7 +15,9 @@ class Journal(Model):
     keep_days: Days = 0.0
     """Events older than this go, once tables, web and control need them no more. Tables keep them."""
     keep_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 0
-    """The same for the oldest beyond this size; 0: no limit. A part (segment) is 64 MB."""
+    """The same for the oldest beyond this size; 0: no limit."""
+    segment_mb: Annotated[float, Field(ge=0.01, le=1024)] = 64.0
+    """A part (segment) ends when it has this size; what goes are whole parts."""
 
 
 class Recordings(Model):

@@ -100,7 +100,7 @@ class Control:
         self._site = site
         self._inputs = inputs
         self._clock = clock
-        self._journal = Journal.open(inputs.journal, clock)
+        self._journal = Journal.open(inputs.journal, clock, segment_bytes=int(site.main.journal.segment_mb * (1 << 20)))
         self._past = Past(inputs.journal, self._journal.save, boot_id(), waits=lambda: self._journal.waiting_bytes > 0)
         self.live = self._past.live
         self._put_aor, self._put_agent, self._put_media = map(self._past.savings.under, ("aor", "agent", "media"))

@@ -121,6 +121,7 @@ def test_every_mistake_of_every_file_at_once(site: Path) -> None:
 def test_what_is_kept_and_mistakes_in_it(site: Path) -> None:
     config = site / "config/callwright.yaml"
     assert (load(site).main.journal.keep_days, load(site).main.disk.low_mb) == (0.0, 512)
+    assert load(site).main.journal.segment_mb == 64.0
     change(
         config, "music: music", "journal: {keep_days: 90, keep_mb: 2000}\nrecordings: {keep_days: 1.5}\nmusic: music"
     )
