@@ -20,7 +20,7 @@ from app.transports import SPARE_DESCRIPTORS, parse_sip_socket
 from app.wiring import Control, Inputs
 from engine.transport.pool import CONNECTIONS_LIMIT
 from kernel import collector
-from kernel.clock import system_clock
+from kernel.clock import Clock, system_clock
 from kernel.heartbeat import beat
 from kernel.ids import system_ids
 
@@ -33,11 +33,11 @@ MORE = "raise the hard limit: LimitNOFILE of the service, or `ulimit -Hn` where 
 log = structlog.get_logger()
 
 
-async def serve(site: Path, inputs: Inputs, report_fd: int, beat_fd: int) -> None:
+async def serve(site: Path, inputs: Inputs, clock: Clock, report_fd: int, beat_fd: int) -> None:
     """Run until SIGTERM or SIGINT, then end the calls; or until SIGUSR1, then leave them to the next control."""
     loop = asyncio.get_running_loop()
     settings = load(site)
-    control = Control(settings, inputs, system_clock(), system_ids(), random.SystemRandom().random)
+    control = Control(settings, inputs, clock, system_ids(), random.SystemRandom().random)
     stop, leave = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -90,6 +90,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--media", action="append", default=[], metavar="NAME=SOCKET")
     parser.add_argument("--retiring", action="append", default=[], metavar="NAME")
     parser.add_argument("--sip", action="append", default=[], type=parse_sip_socket, metavar="TRANSPORT:HOST:PORT=FD")
+    parser.add_argument("--clock", type=float, metavar="OFFSET")
     parser.add_argument("--report-fd", type=int, default=-1)
     parser.add_argument("--beat-fd", type=int, default=-1)
     given = parser.parse_args(arguments)
@@ -108,7 +109,7 @@ def main(arguments: list[str]) -> None:
         connections=connections,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(given.site, inputs, given.report_fd, given.beat_fd))
+        runner.run(serve(given.site, inputs, system_clock(offset=given.clock), given.report_fd, given.beat_fd))
 
 
 if __name__ == "__main__":

@@ -243,5 +243,6 @@ class Medias:
                 late_ms_max=health.late_ms_max,
                 cpu_seconds=health.cpu_seconds,
                 recording_refused=health.recording_refused,
+                draining=name in self._retiring,
             )
         )

@@ -22,6 +22,8 @@ CONTROL_STALLS, OTHERS_STALL = 3.0, 30.0
 """Seconds without a sign of life. Ledger and web may work for long on a large journal."""
 NICE = 10
 """Of ledger and web. On a busy core, and at start, calls come first."""
+CLOCK = "--clock"
+"""Argument of control and web: the offset of their clock."""
 
 
 class CannotStart(Exception):
@@ -80,6 +82,8 @@ class Plan:
     """Seconds for calls in progress after the order to stop."""
     memory: Mapping[str, int] = field(default_factory=dict)
     """`control_mb`, `media_mb` …: MB of RAM that one of these processes may take; 0: no limit."""
+    clock: float | None = None
+    """Offset of the clock that all processes share (kernel/clock.py); None: each reads the machine's at its start."""
 
     @property
     def log(self) -> Path:
@@ -92,6 +96,9 @@ class Plan:
     def with_ports(self, sip: Sequence[Listen], http: Listen) -> "Plan":
         """The same with the ports that were really bound."""
         return replace(self, sip=tuple(sip), http=http)
+
+    def with_clock(self, offset: float) -> "Plan":
+        return replace(self, clock=offset)
 
     def make_folders(self) -> None:
         """Runtime folders, for the owner only: the journal names callers, the sockets command agents."""
@@ -163,6 +170,8 @@ def processes(plan: Plan, sip: Sequence[tuple[str, Listen, int]], http: tuple[st
     """All processes of a site. `sip`: label, address and descriptor of each bound listener; `http` without address."""
     journal, control = str(plan.journal), str(plan.control_socket)
     arguments = ["--site", str(plan.site), "--journal", journal, "--control-socket", control]
+    if plan.clock is not None:
+        arguments += [CLOCK, repr(plan.clock)]
     asked = arguments + [word for _, listen, fd in sip for word in ("--sip", f"{listen}={fd}")]
     return [
         Spec(

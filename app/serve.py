@@ -7,15 +7,17 @@ import argparse
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.adoption import Orphan, adopt_all
 from app.notify import Notify
 from app.output import Output
-from app.plan import CannotStart, Listen, Plan, bind, bound, labels, listening, only_one, processes, welcome
+from app.plan import CLOCK, CannotStart, Listen, Plan, bind, bound, labels, listening, only_one, processes, welcome
 from app.supervisor import Place, Supervisor
 from app.unix_socket import listen
-from kernel.clock import system_clock
+from events.segments import last_time
+from kernel.clock import Clock, system_clock
 
 EXIT_CONFIG = 2
 EXIT_SOCKET = 1
@@ -35,7 +37,8 @@ def serve(plan: Plan, *, upgrade: bool) -> None:
         http = _bound(given, "http", plan.http)
         for fd in given.values():
             os.close(fd)  # what the configuration does not name any more
-        plan = plan.with_ports([at for at, _ in sip], http[0])
+        clock = shared_clock(plan.journal, orphans)
+        plan = plan.with_ports([at for at, _ in sip], http[0]).with_clock(clock.offset)
         (plan.run / "listening.json").write_text(listening(plan))
         output = Output(plan.log / "callwright.log", sys.stdout.fileno())
         specs = processes(plan, [(name, *at) for name, at in zip(names, sip, strict=True)], ("http", http[1]))
@@ -50,7 +53,7 @@ def serve(plan: Plan, *, upgrade: bool) -> None:
         place = Place(
             alive_fd=alive,
             output=output,
-            monotonic=system_clock().monotonic,
+            monotonic=clock.monotonic,
             on_ready=ready,
             alive=notify.alive,
             desk=desk,
@@ -67,6 +70,16 @@ def serve(plan: Plan, *, upgrade: bool) -> None:
         notify.stopping()
         (plan.run / "listening.json").unlink(missing_ok=True)
         output.say("Stopped.")
+
+
+def shared_clock(journal: Path, orphans: Sequence[Orphan]) -> Clock:
+    """One for all processes of a hotline, and for those that follow them: a jump of the machine's clock does not come
+    in by a restart either. That of the processes that live on; else the machine's as it is now, but not before the last
+    event of the log."""
+    for words in (orphan.arguments for orphan in orphans if CLOCK in orphan.arguments):
+        return system_clock(offset=float(words[words.index(CLOCK) + 1]))
+    clock = system_clock()
+    return system_clock(offset=clock.offset + max(0.0, last_time(journal) - clock.wall()))
 
 
 def _begin(plan: Plan, output: Output, orphans: list[Orphan], *, upgrade: bool) -> None:

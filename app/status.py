@@ -1,6 +1,6 @@
 """`callwright status`: what goes on now, made in the control process and shown by the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.text import Text
 from app.settings import Site
 from events.fold import LiveState
 from web.page import clock, fault
-from web.views import SiteNames, agents, calls, queues, trunks
+from web.views import SiteNames, agents, calls, processes, queues, trunks
 
 
 def site_names(site: Site) -> SiteNames:
@@ -24,14 +24,15 @@ def site_names(site: Site) -> SiteNames:
 
 
 def snapshot(live: LiveState, names: SiteNames, now: float) -> dict[str, Any]:
-    """The control socket's answer to `status`: lists of calls, queues, agents and trunks as JSON values, as the
-    web API gives them; `at` is now, UTC seconds."""
+    """The control socket's answer to `status`: lists of calls, queues, agents, trunks and processes as JSON values, as
+    the web API gives them; `at` is now, UTC seconds."""
     return {
         "name": names.name,
         "calls": [call.model_dump() for call in calls(live, now)],
         "queues": [queue.model_dump() for queue in queues(live, names, now)],
         "agents": [agent.model_dump() for agent in agents(live, names, now)],
         "trunks": [trunk.model_dump() for trunk in trunks(live, names)],
+        "processes": [process.model_dump() for process in processes(live, now)],
         "at": now,
     }
 
@@ -39,6 +40,8 @@ def snapshot(live: LiveState, names: SiteNames, now: float) -> dict[str, Any]:
 def show(status: Mapping[str, Any], out: TextIO) -> None:
     """The same for people."""
     console = Console(file=out, highlight=False, markup=False)
+    for line in _draining([process["name"] for process in status.get("processes", ()) if process["draining"]]):
+        console.print(line)
     console.print(
         _table(
             f"{len(status['calls'])} calls",
@@ -98,6 +101,13 @@ def show(status: Mapping[str, Any], out: TextIO) -> None:
             ],
         )
     )
+
+
+def _draining(names: list[str]) -> Iterator[str]:
+    if "control" in names:
+        yield "Draining: no new calls; the hotline ends with its last one."
+    if medias := [name for name in names if name != "control"]:
+        yield f"Draining after an upgrade, each until its last call: {', '.join(medias)}."
 
 
 def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

@@ -2,15 +2,17 @@
 
 It starts, all at once, each below `app.child` (see there for how they notice our end):
 
-    python -m app.control --site DIR --journal DIR --control-socket PATH --sip TRANSPORT:HOST:PORT=FD [--sip …]
+    python -m app.control --site DIR --journal DIR --control-socket PATH [--clock OFFSET]
+                          --sip TRANSPORT:HOST:PORT=FD [--sip …]
                           --media NAME=SOCKET [--media …] [--retiring NAME …] --report-fd N
     python -m engine.media.server --socket PATH --name NAME --ports FIRST-LAST --recordings DIR
     python -m events.ledger --journal DIR --database URL
-    python -m app.web --site DIR --journal DIR --control-socket PATH --http-fd N
+    python -m app.web --site DIR --journal DIR --control-socket PATH [--clock OFFSET] --http-fd N
 
 TRANSPORT is udp (bound), tcp, tls, ws or wss (listening); an IPv6 HOST is in brackets; FDs are inherited and
-non-blocking. Each gets `--beat-fd N` too. What the processes print comes out with their name in front, and in
-SITE/var/log/callwright.log. SIGTERM ends any of them in order and with exit status 0.
+non-blocking. OFFSET is that of the clock which all share (kernel/clock.py). Each gets `--beat-fd N` too. What the
+processes print comes out with their name in front, and in SITE/var/log/callwright.log. SIGTERM ends any of them in
+order and with exit status 0.
 
 The report socket (`--report-fd`, one end of a UNIX stream pair, new for each start of control) carries JSON lines, as
 app/messages.py defines: facts to journal (ProcessStarted, ProcessExited …) and orders to control, notes from it. Facts

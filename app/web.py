@@ -1,4 +1,4 @@
-"""The web process: `python -m app.web --site DIR --journal DIR --control-socket PATH --http-fd N`."""
+"""The web process: `python -m app.web --site DIR --journal DIR --control-socket PATH [--clock OFFSET] --http-fd N`."""
 
 import argparse
 import asyncio
@@ -40,11 +40,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--control-socket", type=Path, required=True)
     parser.add_argument("--http-fd", type=int, required=True)
+    parser.add_argument("--clock", type=float, metavar="OFFSET")
     parser.add_argument("--beat-fd", type=int, default=-1)
     options = parser.parse_args(arguments)
     configure_logs()
     site = load(options.site)
-    feed = Feed(options.journal, system_clock().wall, queues=site.queues, agents=site.agents)
+    feed = Feed(options.journal, system_clock(offset=options.clock).wall, queues=site.queues, agents=site.agents)
     control, history = SocketControl(options.control_socket), SqlHistory(site.database)
     app = create_app(feed, site_names(site), control, history, site.main.web.token.get_secret_value())
     collector.settle(old=collector.SOMETIMES)

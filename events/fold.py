@@ -102,6 +102,13 @@ class LiveState:
                     found.setdefault(leg.trunk, TrunkCalls()).outgoing += 1
         return found
 
+    def drains(self) -> list[str]:
+        """Processes that take no new calls and end with their last: control, which is the whole hotline, or media
+        processes that an upgrade has replaced."""
+        medias = [name for name, (_, report) in sorted(self.media.items()) if report.draining]
+        gone = {name for name, process in self.processes.items() if not process.up}
+        return [*(["control"] if self.draining else []), *(name for name in medias if name not in gone)]
+
     def talking(self, queue: QueueName) -> int:
         """Calls of this queue that talk to an agent."""
         return sum(call.state is CallState.TALKING and call.queue == queue for call in self.calls.values())

@@ -38,6 +38,11 @@ class Recovery:
     set_aside: tuple[Path, ...]
 
 
+def last_time(directory: Path) -> float:
+    """UTC seconds of the last event, without repairing anything; 0.0 when none can be read."""
+    return next((at for _, path in reversed(segments(directory)) if (at := _last(path)[1]) > 0), 0.0)
+
+
 def segment_path(directory: Path, first: int) -> Path:
     return directory / f"{first:020d}{_SUFFIX}"
 

@@ -732,6 +732,8 @@ class MediaReported(Event, frozen=True):
     """Seconds of recordings that the disk did not take."""
     stun: int = 0
     """STUN messages (RFC 5389) that came to RTP and RTCP ports."""
+    draining: bool = False
+    """It gets no new calls, since an upgrade, and ends with its last."""
 
 
 class ControlReported(Event, frozen=True):

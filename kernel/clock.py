@@ -12,19 +12,20 @@ class Clock:
     epoch: wall time (UTC, seconds since 1970) at the moment when `monotonic()` returned `origin`.
     """
 
-    __slots__ = ("_machine", "_offset", "monotonic")
+    __slots__ = ("_machine", "monotonic", "offset")
 
     def __init__(
         self, monotonic: Callable[[], float], epoch: float, machine: Callable[[], float] | None = None
     ) -> None:
         """machine: what the machine's own wall clock shows; as `wall` when not given."""
         self.monotonic = monotonic
-        self._offset = epoch - monotonic()
+        self.offset = epoch - monotonic()
+        """Wall seconds less monotonic ones: another process of this boot with the same has the same clock."""
         self._machine = machine or self.wall
 
     def wall(self) -> float:
         """UTC seconds since 1970, advancing exactly as `monotonic` does."""
-        return self._offset + self.monotonic()
+        return self.offset + self.monotonic()
 
     def civil(self) -> float:
         """UTC seconds since 1970 as the machine shows them now, jumps and all: for opening hours, which follow the
@@ -36,6 +37,6 @@ class Clock:
         return time.strftime("%Y-%m-%d", time.gmtime(self.wall()))
 
 
-def system_clock(monotonic: Callable[[], float] = time.monotonic) -> Clock:
-    """The machine's clock, its wall time read once, now."""
-    return Clock(monotonic, time.time(), time.time)
+def system_clock(monotonic: Callable[[], float] = time.monotonic, offset: float | None = None) -> Clock:
+    """The machine's clock, its wall time read once, now; or, with the `offset` of another's clock, that one's."""
+    return Clock(monotonic, time.time() if offset is None else monotonic() + offset, time.time)

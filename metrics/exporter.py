@@ -19,6 +19,8 @@ from metrics.fold import Fold
 from metrics.tally import Histogram, Tally
 
 INCIDENT_KINDS = ("trunk_down", "trunk_target_down", "trunk_unregistered", "disk_low")
+TAKE_CALLS = ("control", "media")
+"""Beginnings of the names of processes that can drain."""
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
@@ -80,6 +82,9 @@ def gauges(tally: Tally, live: LiveState, now: float) -> None:
     tally.replace(n.QUEUE_CALLS, {(name,): float(len(queue.waiting)) for name, queue in live.queues.items()})
     tally.replace(n.QUEUE_OLDEST, {(name,): queue.longest_wait(now) for name, queue in live.queues.items()})
     tally.replace(n.PROCESS_RUNNING, {(name,): float(process.up) for name, process in live.processes.items()})
+    drains = live.drains()
+    running = {name for name, process in live.processes.items() if process.up and name.startswith(TAKE_CALLS)}
+    tally.replace(n.DRAINING, {(name,): float(name in drains) for name in {"control", *running}})
     tally.set(n.PHONES, to=len(live.phones))
     _trunks(tally, live)
 

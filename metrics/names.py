@@ -236,6 +236,12 @@ PROCESS_EXITS = Metric(
     "callwright_process_exits_total", _C, "Ends that nobody asked for: exit or signal.", ("process", "how")
 )
 PROCESS_RUNNING = Metric("callwright_process_running", _G, "1 while the process runs.", ("process",))
+DRAINING = Metric(
+    "callwright_draining",
+    _G,
+    "1 while the process takes no new calls and ends with its last: control, which is the hotline, or a media process.",
+    ("process",),
+)
 EVENTS_UNKNOWN = Metric("callwright_events_unknown_total", _C, "Events of a newer version, not counted elsewhere.")
 
 ALL: tuple[Metric, ...] = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))

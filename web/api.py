@@ -10,7 +10,20 @@ from pydantic import BaseModel, Field
 from web.feed import Feed
 from web.history import Away, History
 from web.security import may_change, may_see
-from web.views import AgentNow, CallEvent, CallNow, QueueNow, SiteNames, TrunkNow, agents, calls, queues, trunks
+from web.views import (
+    AgentNow,
+    CallEvent,
+    CallNow,
+    ProcessNow,
+    QueueNow,
+    SiteNames,
+    TrunkNow,
+    agents,
+    calls,
+    processes,
+    queues,
+    trunks,
+)
 
 
 class ControlAway(Exception):
@@ -82,6 +95,10 @@ def reading(feed: Feed, site: SiteNames, history: History) -> APIRouter:
     @router.get("/agents")
     async def get_agents() -> list[AgentNow]:
         return agents(feed.live, site, feed.wall())
+
+    @router.get("/processes")
+    async def get_processes() -> list[ProcessNow]:
+        return processes(feed.live, feed.wall())
 
     @router.get("/trunks")
     async def get_trunks() -> list[TrunkNow]:

@@ -96,6 +96,8 @@ async def warnings(feed: Feed, control: Control) -> list[str]:
     found = [] if feed.caught_up else ["catching_up"]
     if (process := feed.live.processes.get("control")) and not process.up:
         found.append("control_away")
+    drains = feed.live.drains()
+    found += ["draining"] if "control" in drains else ["media_draining"] if drains else []
     health = await control_health(control)
     if health is not None and health.waiting_since is not None:
         found.append("journal_waits")

@@ -83,6 +83,17 @@ class TrunkNow(BaseModel):
     fault_at: float | None
 
 
+class ProcessNow(BaseModel):
+    name: str
+    up: bool
+    draining: bool
+    """It takes no new calls and ends with its last: control (then the whole hotline does), or a media process."""
+    starts: int
+    """Since the log began."""
+    seconds_in_state: float
+    """Up, or away."""
+
+
 class CallEvent(BaseModel):
     """One line of a call's story: see docs/events.md for the types and their fields."""
 
@@ -164,6 +175,21 @@ def trunks(live: LiveState, site: SiteNames) -> list[TrunkNow]:
     names = [*site.trunks, *(name for name in (live.trunks | calls) if name not in site.trunks)]
     return [
         trunk_now(name, live.trunks.get(name), calls.get(name, TrunkCalls()), site.trunks.get(name)) for name in names
+    ]
+
+
+def processes(live: LiveState, now: float) -> list[ProcessNow]:
+    """Those that the log knows, media processes of former upgrades too while they run."""
+    drains = live.drains()
+    return [
+        ProcessNow(
+            name=name,
+            up=process.up,
+            draining=name in drains,
+            starts=process.starts,
+            seconds_in_state=max(0.0, now - process.since),
+        )
+        for name, process in sorted(live.processes.items())
     ]
 
 

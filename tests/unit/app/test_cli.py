@@ -167,6 +167,9 @@ def test_status_shows_calls_queues_and_agents(site: Path) -> None:
         )
     )
 
+    live.apply(e.Recorded(2, 100.0, e.ProcessStarted(process="control", pid=9)))
+    live.apply(e.Recorded(3, 100.0, e.DrainBegan(calls=1, within=300.0)))
+
     async def status(_: Mapping[str, Any]) -> Any:
         return snapshot(live, site_names(load(site)), 105.0)
 
@@ -181,6 +184,7 @@ def test_status_shows_calls_queues_and_agents(site: Path) -> None:
         return out.getvalue()
 
     shown = asyncio.run(ask())
+    assert shown.startswith("Draining: no new calls; the hotline ends with its last one.\n")
     assert "1 calls" in shown
     assert "+86?[31m138" in shown
     assert "0:05" in shown

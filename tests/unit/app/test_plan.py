@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,17 @@ def test_processes_get_their_sockets_and_paths() -> None:
     assert specs["media1"].media == "/srv/site/var/run/media1.sock"
     assert specs["media1"].arguments[4:6] == ("--ports", "20050-20097")
     assert specs["web"].sockets == (("http", 9),)
+    assert not any("--clock" in spec.arguments for spec in specs.values())
+
+
+def test_who_tells_the_time_has_the_same_clock() -> None:
+    """Read back as the number that it was."""
+    offset = 1_795_317_532.123456789
+    clocks = {
+        spec.name: [float(word) for flag, word in pairwise(spec.arguments) if flag == "--clock"]
+        for spec in processes(PLAN.with_clock(offset), [], ("http", 9))
+    }
+    assert clocks == {"control": [offset], "media0": [], "media1": [], "ledger": [], "web": [offset]}
 
 
 def test_each_kind_of_process_has_its_bound_of_memory() -> None:

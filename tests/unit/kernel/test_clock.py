@@ -29,6 +29,19 @@ def test_a_jump_of_the_machines_clock_moves_only_what_people_see_on_the_wall(
     assert clock.civil() == 1_800_000_005.0 + jump
 
 
+@pytest.mark.parametrize("jump", [HOUR, -HOUR, DECADE, -DECADE])
+def test_a_process_that_starts_after_a_jump_goes_on_with_the_clock_of_the_one_before(
+    jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, shown = [100.0], [1_800_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: shown[0])
+    before = system_clock(lambda: now[0])
+    now[0], shown[0] = 105.0, shown[0] + 5.0 + jump
+    after = system_clock(lambda: now[0], before.offset)
+    assert after.wall() == before.wall() == 1_800_000_005.0
+    assert after.civil() == 1_800_000_005.0 + jump
+
+
 def test_nobody_else_asks_the_machine_for_the_time() -> None:
     """Registrations, nonces, wrap-up, session timers, retransmissions: all are given a Clock, or `now`."""
     asking = {

@@ -165,6 +165,39 @@ def test_while_draining_nobody_is_sent_here(feed: Feed) -> None:
     assert (told.status_code, told.json()["draining"]) == (503, True)
 
 
+def reported(media: str, *, draining: bool) -> e.MediaReported:
+    whole = ("ports", "bridged", "recording", "playing", "packets_received", "packets_sent", "packets_dropped")
+    counts = dict.fromkeys((*whole, "strangers", "recording_overruns", "event_overruns"), 0)
+    return e.MediaReported(media=media, late_ms_max=0.0, cpu_seconds=0.0, draining=draining, **counts)
+
+
+def test_who_drains_is_shown_until_it_has_ended(feed: Feed) -> None:
+    """A media process that an upgrade has replaced; then the hotline; then neither."""
+    read_all(feed)
+
+    def then(*log: e.Event) -> tuple[dict[str, bool], str, str]:
+        for seq, event in enumerate(log, feed.live.seq + 1):
+            feed.live.apply(e.Recorded(seq, 120.0, event))
+        shown = {process["name"]: process["draining"] for process in request(feed, "GET", "/api/processes").json()}
+        gauges = [line for line in request(feed, "GET", "/metrics").text.splitlines() if line.endswith(" 1.0")]
+        drains = " ".join(line for line in gauges if line.startswith("callwright_draining{"))
+        return shown, drains, request(feed, "GET", "/").text
+
+    names = ("control", "media0", "media1", "web")
+    started = [e.ProcessStarted(process=name, pid=n) for n, name in enumerate(names, 9)]
+    shown, drains, page = then(*started, reported("media0", draining=True), reported("media1", draining=False))
+    assert shown == {"control": False, "media0": True, "media1": False, "web": False}
+    assert drains == 'callwright_draining{process="media0"} 1.0'
+    assert "After an upgrade:" in page
+    gone = e.ProcessExited(process="media0", pid=10, status="exit 0", up_for=9.0)
+    shown, drains, page = then(gone, e.DrainBegan(calls=1, within=300.0))
+    assert shown == {"control": True, "media0": False, "media1": False, "web": False}
+    assert drains == 'callwright_draining{process="control"} 1.0'
+    assert "Draining: no new calls" in page
+    shown, drains, page = then(e.DrainEnded(ended=0, lasted=1.0, given_up=True))
+    assert (any(shown.values()), drains, "Draining" in page) == (False, "", False)
+
+
 def test_api_shows_calls_queues_and_agents(feed: Feed) -> None:
     read_all(feed)
     (call,) = request(feed, "GET", "/api/calls").json()
