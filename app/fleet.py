@@ -1,5 +1,6 @@
 """All processes of a hotline, and the media processes that come and go among them."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -87,6 +88,16 @@ class Fleet:
         """All media processes but these get no more calls."""
         self._retiring = {process.spec.name for process in self._medias() if process not in keep}
         self.tell()
+
+    def withdraw(self, new: Sequence[Process]) -> None:
+        """Successors of which not all have come up: the media processes before them go on."""
+        for process in new:
+            if process.heard_at < math.inf:
+                self._retiring.add(process.spec.name)
+            else:
+                process.stop()
+        if new:
+            self.tell()
 
     def retired(self, name: str) -> None:
         """Control needs it no more."""

@@ -14,6 +14,7 @@ from kernel.yamlsrc import read
 CONNECT_WITHIN = 5.0
 BACK_WITHIN = 15.0
 """Seconds for the supervisor to be there again when it has executed itself anew in an upgrade."""
+ALONE = "Calls go on without it for a while: see its log, and start it again (`callwright serve`) at once."
 LOOK_EVERY = 0.05
 
 
@@ -56,7 +57,9 @@ def _asked(path: Path, do: str) -> Iterator[dict[str, Any]]:
             yield from _conversation(path, "follow")
         except OSError:
             if time.monotonic() > until:
-                raise
+                yield {"say": f"The supervisor has not come back within {BACK_WITHIN:.0f} s. {ALONE}"}
+                yield {"done": True, "ok": False}
+                return
         time.sleep(LOOK_EVERY)
 
 

@@ -56,6 +56,10 @@ class Process:
         """0 while it does not run."""
         self.heard_at = math.inf
         """When it last gave a sign of life; infinity before the first."""
+        self.deaths = 0
+        """How often it has ended though nobody wanted that."""
+        self.status = ""
+        """How it ended last."""
         self._around = around
         self._selector = around.selector
         self._output = around.output
@@ -211,11 +215,13 @@ class Process:
         self._reports.tell(
             ProcessExited(process=self.spec.name, pid=pid, status=status, up_for=up_for, ordered=self._replaced)
         )
+        self.status = status
         if not self._wanted:
             return
         if self._replaced:
             self.restart_at = now
             return
+        self.deaths += 1
         delay = self._backoff.exited(up_for)
         self.restart_at = now + delay
         when = f"in {delay:g} s" if delay else "now"

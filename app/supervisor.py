@@ -43,7 +43,7 @@ from app.growth import Growth
 from app.messages import Left, Note, Ready, Retired
 from app.output import Output
 from app.plan import Spec
-from app.preflight import Preflight
+from app.preflight import WITHIN, Preflight
 from app.processes import Surroundings
 from app.reports import Reports
 from app.upgrading import Upgrade
@@ -51,6 +51,9 @@ from app.watchdog import Watchdog
 from events.types import UpgradeEnded
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+WHY = 300
+"""Characters of a fault that the journal keeps; the log has all of it."""
+HINT = " Install the version before it and `callwright upgrade` again, or mend what the log says."
 
 
 class Place(NamedTuple):
@@ -218,12 +221,16 @@ class Supervisor:
             self._output.say("No upgrade now: another one is under way, or the hotline is stopping.")
             return
         self._output.say("Upgrade: the code and configuration on the disk are tried.")
-        self._preflight = Preflight(self._place.preflight, self._selector, self._tried)
+        self._upgrade_began = self._now()
+        due = self._upgrade_began + WITHIN
+        self._preflight = Preflight(self._place.preflight, self._selector, self._tried, due)
 
     def _tried(self, fault: str) -> None:
         self._preflight = None
         if fault:
             self._output.say(f"Upgrade: {fault}\nNothing was changed.")
+            first, *rest = fault.splitlines()
+            self._reports.tell(self._ended(" ".join([first, *rest[-1:]])[:WHY]))
             self._desk.done(ok=False)
             return
         self._output.say("Upgrade: supervisor.")
@@ -233,18 +240,23 @@ class Supervisor:
         self._place.execute()
 
     def _upgraded(self, why: str) -> None:
-        if not why:
+        if why:
+            self._fleet.withdraw(self._upgrade.media)
+        else:
             self._fleet.retire(keep=self._upgrade.media)
-        lasted = self._now() - self._upgrade_began
-        self._reports.tell(UpgradeEnded(ok=not why, why=why, lasted=round(lasted, 3)))
-        self._output.say(f"Upgrade failed: {why}." if why else f"Upgraded in {lasted:.1f} s.")
+        ended = self._ended(why)
+        self._reports.tell(ended)
+        self._output.say(f"Upgrade failed: {why}.{HINT}" if why else f"Upgraded in {ended.lasted:.1f} s.")
         self._desk.done(ok=not why)
+
+    def _ended(self, why: str) -> UpgradeEnded:
+        return UpgradeEnded(ok=not why, why=why, lasted=round(self._now() - self._upgrade_began, 3))
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
     def _timeout(self) -> float | None:
         """Seconds until something is due."""
-        due = [self._ending.due]
+        due = [self._ending.due, self._preflight.due if self._preflight else math.inf]
         if self._ending.stage in (Stage.SERVING, Stage.DRAINING):
             due += [self._watchdog.due, self._growth.due, self._upgrade.due]
             due += [process.kill_at for process in self._fleet.processes]
@@ -262,4 +274,6 @@ class Supervisor:
                     process.start()
             self._fleet.sweep()
             self._upgrade.tick(now)
+        if self._preflight is not None:
+            self._preflight.tick(now)
         self._ending.tick(now)

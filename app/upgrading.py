@@ -7,7 +7,8 @@ order and started again; the next one's turn comes when it gives signs of life (
 Control does not hang up: SIGUSR1 makes it leave its calls to the next one. Last, each media process gets a successor
 for new calls, and ends when its last call does.
 
-A process that does not come up ends the upgrade, loudly; it is started again and again, as any that dies.
+A process that does not come up ends the upgrade, loudly: what comes after it, control above all, goes on as it is. The
+failing one is started again and again, as any that dies.
 """
 
 import math
@@ -20,6 +21,8 @@ STOP_WITHIN = 10.0
 """Seconds for the old process to end in order, then it is killed."""
 READY_WITHIN = 30.0
 """Seconds for the new one, from the order to the old one."""
+TRIES = 3
+"""Times that the new one may end before it is up."""
 ORDER = ("ledger", "web", "control")
 
 
@@ -48,6 +51,8 @@ class Upgrade:
         self._names = iter(ORDER)
         self._waiting: Sequence[Process] = ()
         """These have to come up."""
+        self._deaths: dict[Process, int] = {}
+        """As they were when the new one was asked for."""
         self._old = 0
         self._answers = False
         self.media: Sequence[Process] = ()
@@ -72,11 +77,15 @@ class Upgrade:
     def tick(self, now: float) -> None:
         if self.step is Step.IDLE:
             return
-        if all(self._is_up(process) for process in self._waiting):
+        late = [process for process in self._waiting if not self._is_up(process)]
+        dying = [process for process in late if process.deaths - self._deaths[process] >= TRIES]
+        if not late:
             self._next(now)
+        elif dying:
+            name, status = dying[0].spec.name, dying[0].status
+            self._fail(f"{name} ended {TRIES} times before it was up, the last time with {status}")
         elif now >= self.due:
-            late = next(process.spec.name for process in self._waiting if not self._is_up(process))
-            self._end(f"{late} did not come up within {READY_WITHIN:.0f} s; what comes after it was left as it was")
+            self._fail(f"{late[0].spec.name} did not come up within {READY_WITHIN:.0f} s")
 
     def _is_up(self, process: Process) -> bool:
         new = process.running and process.pid != self._old and process.heard_at < math.inf
@@ -91,13 +100,18 @@ class Upgrade:
         if not name:
             self.step = Step.MEDIA
             self._waiting = self.media = self._start_media()
+            self._deaths = {process: process.deaths for process in self._waiting}
             self._old = 0
             self._say(f"Upgrade: {', '.join(process.spec.name for process in self.media)} for the audio of new calls.")
             return
         (process,) = self._waiting = [process for process in self._processes if process.spec.name == name]
+        self._deaths = {process: process.deaths}
         self._old, self._answers = process.pid, False
         self._say(f"Upgrade: {name}.")
         process.replace(now + STOP_WITHIN)
+
+    def _fail(self, what: str) -> None:
+        self._end(f"{what}; what comes after it was left as it was")
 
     def _end(self, why: str) -> None:
         self.step, self.due, self.fault = Step.IDLE, math.inf, why
