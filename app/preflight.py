@@ -1,8 +1,8 @@
 """Whether what is on the disk would run: `python -m app.preflight --site DIR`, before an upgrade touches anything.
 
-It imports all that the processes import, proves the configuration and new addresses, and rehearses the start of control with what the
-running one has saved of its calls (app/rehearsal.py): once that one has left them to a successor, there is no way back.
-Exit status 0, or 1 with the reason in words.
+It imports all that the processes import, proves the configuration and new addresses, and rehearses the start of control
+with what the running one has saved of its calls (app/rehearsal.py): once that one has left them to a successor, there
+is no way back. Exit status 0, or 1 with the reason in words.
 """
 
 import argparse

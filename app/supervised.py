@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 LOOK_EVERY = 0.2
 """Seconds between two looks for another supervisor."""
+NOTICED_WITHIN = 0.05
+"""Seconds for the end of the supervisor to reach us, when both are told to end at the same moment."""
 
 
 class Supervised:
@@ -58,6 +60,7 @@ class Supervised:
     async def drained_alone(self, within: float) -> bool:
         """SIGTERM has come. True when this process is to stop now: because its supervisor says so, or because it has
         none, and the last call is over, or `within` seconds. False when a supervisor has taken over meanwhile."""
+        await asyncio.sleep(NOTICED_WITHIN)
         if self._there.is_set():
             return True
         self._draining.begin(within)

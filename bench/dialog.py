@@ -28,6 +28,8 @@ class Dialog:
         self.remote_media: tuple[str, int] | None = None
         self.media: tuple[str, int] = (endpoint.host, 9)
         self.on_media: Callable[[], None] = lambda: None
+        self.refuses = 0
+        """Status by which a re-INVITE or UPDATE is refused; 0: it is accepted."""
         self.ended: asyncio.Future[str] = endpoint.loop.create_future()
 
     @classmethod
@@ -106,9 +108,14 @@ class Dialog:
         return (await self.send("BYE")).status
 
     def receive(self, request: Message, source: tuple[str, int]) -> None:
-        """A request in this dialog: BYE ends it, re-INVITE and UPDATE get our media again, the rest a 200."""
+        """A request in this dialog: BYE ends it, re-INVITE and UPDATE get our media again (unless it `refuses`), the
+        rest a 200."""
         if request.method == "BYE" and not self.ended.done():
             self.ended.set_result("there")
+        if self.refuses and request.method in {"INVITE", "UPDATE"}:
+            data = wire.response(request, self.refuses, "Not Acceptable Here", tag="", headers=[])
+            self.endpoint.answer(request, source, data, status=self.refuses)
+            return
         headers, body = [("Contact", f"<sip:load@{self.endpoint.sent_by}>")], ""
         if request.method in {"INVITE", "UPDATE"}:
             self.version += 1

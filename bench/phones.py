@@ -31,6 +31,8 @@ class Outcome:
     """here | there | "" when it never was a call."""
     failure: str = ""
     """Why this call counts as failed; "" for a good one."""
+    retry_after: str = ""
+    """Of a refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Callers:
         final = await self._endpoint.request(invite, plan.target, branch, invite=True).final
         outcome.setup, outcome.status = monotonic() - outcome.invited_at, final.status
         if not 200 <= final.status < 300:
-            outcome.failure = f"INVITE {final.status}"
+            outcome.failure, outcome.retry_after = f"INVITE {final.status}", final.get("retry-after")
             return outcome
         dialog = self._dialogs[call_id] = Dialog.caller(self._endpoint, invite, final)
         dialog.ack(branch, 1)

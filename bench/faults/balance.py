@@ -25,6 +25,12 @@ WHOLE = 1.0
 SHORTEST = 0.5
 """Seconds by which a recording's file and its event may differ."""
 
+DURATIONS = (
+    *("dwell", "down_for", "duration", "failed_for", "gap", "held", "lasted", "low_for"),
+    *("rang", "seconds", "silent_for", "talked", "took", "up_for", "waited"),
+)
+"""Fields of events that tell how long something took."""
+
 Key = tuple[str, ...]
 Kinds = tuple[type[Event], ...]
 
@@ -240,6 +246,32 @@ def voices(path: Path, talkers: tuple[int, int]) -> list[str]:
         if abs(heard - frequency(talker)) > STEP_HZ / 2:
             found.append(f"recording {path.name}: {heard:.0f} Hz on channel {channel}, not {frequency(talker)} Hz")
     return found
+
+
+def times(records: Iterable[Recorded], begun: float, until: float) -> list[str]:
+    """No stamp lies outside the hotline's life, and nothing took longer than that. UTC seconds of a clock that nobody
+    has set."""
+    found = []
+    for record in records:
+        if not begun <= record.at <= until:
+            found.append(f"seq {record.seq} is stamped {record.at - begun:+.1f} s from the start")
+        for name in DURATIONS:
+            took = getattr(record.event, name, 0.0)
+            if not 0.0 <= took <= until - begun:
+                found.append(f"{type(record.event).__name__}.{name} is {took:.1f} s (seq {record.seq})")
+    return found
+
+
+def ages(shown: Mapping[str, Any], longest: float) -> list[str]:
+    """`callwright status`: nothing has lasted longer than the hotline has lived."""
+    found = [
+        f"{kind} {one['caller' if kind == 'calls' else 'name']} is {one['state']} for {one['seconds_in_state']:.0f} s"
+        for kind in ("calls", "agents")
+        for one in shown[kind]
+        if not 0.0 <= (one["seconds_in_state"] or 0.0) <= longest
+    ]
+    waits = [(queue["name"], queue["longest_wait"]) for queue in shown["queues"]]
+    return found + [f"one waits in {name} for {wait:.0f} s" for name, wait in waits if not 0.0 <= wait <= longest]
 
 
 def gauges(metrics: str) -> list[str]:

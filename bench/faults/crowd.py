@@ -73,6 +73,15 @@ class Member:
     """Where the caller's audio went first."""
     call: str = ""
 
+    def refuse(self) -> None:
+        """From now on the caller's phone takes no other address for his audio."""
+        if self.dialog is not None:
+            self.dialog.refuses = 488
+
+    @property
+    def refuses(self) -> bool:
+        return self.dialog is not None and self.dialog.refuses > 0
+
     @property
     def alive(self) -> bool:
         """Nobody has said goodbye."""
@@ -86,6 +95,8 @@ class Probes:
     setups: list[tuple[float, float | None]] = field(default_factory=list)
     """(when sent, UTC seconds; how long it took, None: never answered)"""
     refused: Counter[int] = field(default_factory=Counter)
+    without_retry: int = 0
+    """Of the 503, those that do not say when to try again."""
     registered: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     """Of calls that were answered, and then."""
@@ -260,6 +271,7 @@ class Crowd:
         self.probes.setups.append((at, took))
         if took is None:
             self.probes.refused[outcome.status] += 1
+            self.probes.without_retry += outcome.status == 503 and not outcome.retry_after.isdecimal()
         elif outcome.failure:
             self.probes.failures[outcome.failure] += 1
 
@@ -288,10 +300,12 @@ class Crowd:
         self.probes.connected.append(time.monotonic() - begun if line.startswith(b"SIP/2.0 200") else None)
         writer.close()
 
-    def visit(self, to: str) -> None:
-        """A call of its own that lasts until they hang up."""
+    def visit(self, to: str) -> asyncio.Task[Outcome]:
+        """A call of its own that lasts until they hang up, at most VISIT."""
         plan = Plan(to=to, target=self._hotline.udp, patience=VISIT)
-        self._tasks.append(asyncio.create_task(self._prober.call("137", plan)))
+        task = asyncio.create_task(self._prober.call("137", plan))
+        self._tasks.append(task)
+        return task
 
     def churn(self) -> asyncio.Task[None]:
         """Phones register again and again until the task is cancelled."""

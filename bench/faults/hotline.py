@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +18,22 @@ from typing import Any
 import yaml
 
 from app.control_socket import ask
+from bench.faults.orphans import reap, take_orphans
+from bench.faults.own_code import own_code
+from bench.faults.wall_clock import WallClock
 from events.commands import rebuild
 from events.journal import read
 from events.types import Recorded
-from tests.support.peers.remote import free_ports
+from tests.support.peers.remote import ROOT, free_ports
 from tests.support.site import Site, SiteError, start, write_site
 
-IVR, MENU, WAIT, TALK, RING, WRAP, LOOP = "2001", "2002", "2003", "2004", "2005", "2006", "2007"
+IVR, MENU, WAIT, TALK, RING, WRAP, LOOP, SHORT = (str(number) for number in range(2001, 2009))
 DOMAIN = "callwright.local"
-NUMBERS = {IVR: "say", MENU: "menu", WAIT: "wait", TALK: "talk", RING: "ring", WRAP: "wrap", LOOP: "loop"}
+NUMBERS = {
+    IVR: "say", MENU: "menu", WAIT: "wait", TALK: "talk", RING: "ring", WRAP: "wrap", LOOP: "loop", SHORT: "short",
+}  # fmt: skip
+SHORT_WAIT = 3.0
+"""Seconds after which a caller of SHORT is hung up on by his queue."""
 MODULES = {
     "control": "app.control",
     "media": "engine.media.server",
@@ -66,6 +74,7 @@ FLOWS = {
     "talk": _queue_flow("talk"),
     "ring": _queue_flow("ring"),
     "wrap": _queue_flow("wrap"),
+    "short": _queue_flow("short"),
     # Nobody ever works for that queue, so a round of this takes no time; the check of flows cannot know.
     "loop": _flow("  first:\n    enqueue: nobody\n    otherwise: first\n"),
 }
@@ -117,6 +126,7 @@ def _edit(staff: Staff, ports: Sequence[int], database: str, drain: float) -> Ca
         config["trunks"]["trunks"]["loopback"]["max_calls"] = 5000
         config["queues"]["queues"] = {
             "wait": dict(queue), "talk": dict(queue), "ring": dict(queue), "wrap": queue | {"wrap_up": 300},
+            "short": queue | {"max_wait": SHORT_WAIT},
             "nobody": queue | {"wait_unstaffed": False, "skills": {"nothing": 10}},
         }  # fmt: skip
         config["skills"]["skills"]["nothing"] = "Nobody has it"
@@ -139,6 +149,24 @@ class Hotline:
     media_ports: tuple[int, int]
     output: list[str] = field(default_factory=list)
     """Of supervisors that are gone."""
+    clock: WallClock | None = None
+    """That its processes have in place of the machine's."""
+    code: Path = ROOT
+    """What runs."""
+    begun: float = field(default_factory=time.time)
+    """UTC seconds."""
+    orphans: dict[str, int] = field(default_factory=dict)
+    """Name → process, once its supervisor was killed for good."""
+
+    @property
+    def lived(self) -> float:
+        """Seconds since before its start."""
+        return time.time() - self.begun
+
+    def media_of(self, port: int) -> str:
+        """Which media process has an RTP port at first: media0 has the lower half."""
+        first, last = self.media_ports
+        return "media1" if port > (first + last) // 2 else "media0"
 
     @property
     def udp(self) -> tuple[str, int]:
@@ -183,12 +211,38 @@ class Hotline:
         while loop.time() - begun < AGAIN_WITHIN:
             await asyncio.sleep(AGAIN_EVERY)
             try:
-                self.site = await asyncio.to_thread(start, self.folder, wrapper=self.wrapper)
+                self.site = await asyncio.to_thread(self._start)
             except SiteError as failed:
                 error = str(failed)
             else:
                 return loop.time() - begun
         raise SiteError(f"the supervisor could not be started again: {error}")
+
+    def _start(self) -> Site:
+        environment = self.clock.environment if self.clock is not None else {}
+        return start(self.folder, environment=environment, wrapper=self.wrapper, code=self.code)
+
+    def leave(self) -> None:
+        """Kill the supervisor; nobody will come in its place. Its processes are ours then, so that `left_by_themselves`
+        can tell how they ended."""
+        take_orphans(True)
+        names = [name for what in MODULES for name in self.pids(what).items()]
+        self.orphans = {name: pid for name, pid in names if name != "supervisor"}
+        self.kill("supervisor")
+        self.site.process.wait()
+
+    def left_by_themselves(self, within: float) -> list[str]:
+        """What was wrong with the end of the orphans."""
+        until = time.monotonic() + within
+        found = []
+        for name, pid in self.orphans.items():
+            status = reap(pid, max(0.0, until - time.monotonic()))
+            if status is None:
+                found.append(f"{name} is still there {within:g} s after the last call")
+            elif status != 0:
+                found.append(f"{name} ended with {status}")
+        take_orphans(False)
+        return found
 
     async def ask(self, do: str, **fields: Any) -> Any:
         return await asyncio.to_thread(ask, self.folder / "var/run/control.sock", do, **fields)
@@ -249,6 +303,8 @@ class Hotline:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self.site.process.wait()
+        for pid in self.orphans.values():
+            reap(pid, POWER)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -264,9 +320,19 @@ def private_mounts(folder: Path) -> list[str]:
     return ["unshare", "-m", "--propagation", "private", "sh", "-c", PRIVATE, str(folder)]
 
 
-def make(staff: Staff, *, mounts: bool = False, database: str = "", drain: float = 0.0) -> Hotline:
+def make(
+    staff: Staff,
+    *,
+    mounts: bool = False,
+    database: str = "",
+    drain: float = 0.0,
+    clock: bool = False,
+    own: bool = False,
+) -> Hotline:
     """A new site, started. database: an async SQLAlchemy URL, SQLite below the site without. drain: seconds that calls
-    have when it is told to stop."""
+    have when it is told to stop. clock: with a wall clock of its own. own: with code of its own, to be spoilt.
+
+    Raises SiteError, CannotSet."""
     folder = Path(tempfile.mkdtemp(prefix="cwf-"))
     try:
         flows = folder / "ivr_flows"
@@ -278,7 +344,10 @@ def make(staff: Staff, *, mounts: bool = False, database: str = "", drain: float
         url = database or f"sqlite+aiosqlite:///{folder}/var/callwright.db"
         media = yaml.safe_load((folder / "config" / "callwright.yaml").read_text())["media"]
         ports = media["first_port"], media["last_port"]
-        return Hotline(folder, start(folder, wrapper=wrapper), wrapper, url, ports)
+        made = WallClock(folder) if clock else None
+        code, begun = own_code(folder) if own else ROOT, time.time()
+        site = start(folder, environment=made.environment if made else {}, wrapper=wrapper, code=code)
+        return Hotline(folder, site, wrapper, url, ports, clock=made, code=code, begun=begun)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -5,33 +5,32 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from app.control_socket import Refused
-from bench.faults import balance, heard
+from bench.faults import balance
+from bench.faults.audible import CALM, audio
 from bench.faults.crowd import UNREACHABLE, CannotBegin, Crowd, Member
 from bench.faults.faults import Fault, Scene
 from bench.faults.heard import Capture
 from bench.faults.hotline import ANSWER_KEYS, AWAY, Hotline
+from bench.faults.played import Played, survivors
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
+from engine.moving import REASON as MEDIA_LOST
 from events.store import UNAVAILABLE
-from events.types import Recorded, RecordingStarted
+from events.types import CallEnded, Recorded, RecordingStarted
 from tests.support.site import SiteError
 
-CALM = 0.5
-"""Seconds of undisturbed audio that are looked at before the fault."""
 OBSERVED = 4.0
 """Seconds after the fault, and after its end."""
 PROBE_EVERY = 0.25
 EARLIER = 4
 """Calls begun in the last moments before the fault."""
-MUSIC_MAY_PAUSE = 600.0
-"""Milliseconds: the music has rests, and its source must not have changed."""
-BACK_WITHIN = 2.5
-"""Seconds after which a call of a dead media process has audio again, if it is to go on."""
 KEY_WITHIN = 1.5
+TOLERANCE = 0.5
+"""Seconds by which two clocks of one machine may differ."""
 QUIET_WITHIN = 15.0
 """Seconds after the last goodbye until nothing is left: ports, gauges, agents."""
 ENDS_WITHIN = 20.0
@@ -40,28 +39,6 @@ HOLDING = (("hold", "sendonly"), ("resume", "sendrecv"))
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
 """What is tried, and how: "" when it worked."""
-
-
-@dataclass(slots=True)
-class Played:
-    """One round as it goes."""
-
-    fault: Fault
-    scene: Scene
-    sound: SoundProcess
-    result: Round
-    struck_at: float = 0.0
-    observed_until: float = 0.0
-    before: dict[str, tuple[str, object]] = field(default_factory=dict)
-    """Caller → state and position, agent → state and reason, just before the fault."""
-
-    @property
-    def hotline(self) -> Hotline:
-        return self.scene.hotline
-
-    @property
-    def crowd(self) -> Crowd:
-        return self.scene.crowd
 
 
 async def play(fault: Fault, number: int, scene: Scene, sound: SoundProcess) -> Round:
@@ -73,10 +50,11 @@ async def play(fault: Fault, number: int, scene: Scene, sound: SoundProcess) -> 
         played.result.wrong("setup", str(error))
     else:
         captured = await _during(played)
-        _audio(played, captured)
+        audio(played, captured)
         _answers(played)
         if not fault.ends:
             await _afterwards(played)
+    scene.refusing_since = 0.0
     for problem in await scene.crowd.part():
         played.result.wrong("calls", problem)
     if fault.ends:
@@ -106,6 +84,8 @@ async def _during(played: Played) -> Capture:
         await played.fault.strike(scene)
     except (SiteError, OSError, subprocess.SubprocessError) as error:
         played.result.wrong("setup", f"the fault itself: {error}"[:400])
+    played.result.wrong("fault", *scene.wrong)
+    scene.wrong.clear()
     await asyncio.sleep(OBSERVED)
     for task in (probing, churn):
         task.cancel()
@@ -126,87 +106,14 @@ async def _probing(crowd: Crowd) -> None:
 
 async def _places(crowd: Crowd) -> dict[str, tuple[str, object]]:
     try:
-        status = await crowd.status()
+        return _where(await crowd.status())
     except (Refused, *UNREACHABLE):
         return {}
+
+
+def _where(status: dict[str, Any]) -> dict[str, tuple[str, object]]:
     calls = {call["caller"]: (call["state"], call["position"]) for call in status["calls"]}
     return calls | {agent["name"]: (agent["state"], agent["reason"]) for agent in status["agents"]}
-
-
-# --- audio ------------------------------------------------------------------------------------------------------------
-
-
-def survivors(played: Played) -> list[Member]:
-    """Callers whose call must go on as if nothing had been."""
-    everybody = [member for member in played.crowd.members.values() if member.kind != "wrapup"]
-    if played.fault.calls == "all":
-        return everybody
-    return [member for member in everybody if member.dialog is not None and _on_other(played, member.media_port)]
-
-
-def _on_other(played: Played, port: int) -> bool:
-    """Not on the media process that died: media0 has the lower half of the ports."""
-    first, last = played.hotline.media_ports
-    return (port > (first + last) // 2) == (played.scene.victim == "media0")
-
-
-def _audio(played: Played, captured: Capture) -> None:
-    begin, until = played.struck_at - CALM, played.observed_until
-    keep = {member.caller for member in survivors(played)}
-    for member in played.crowd.of("talk"):
-        _talk(played, captured, member, begin, until, whole=member.caller in keep)
-    for member in played.crowd.of("queued", "ringing", "consult", "hold"):
-        if member.caller in keep:
-            end = member.agent_end if member.kind == "hold" else member.end
-            _music(played, captured, member.kind, end, begin, until)
-    for member in played.crowd.of("menu", "collect"):
-        after = heard.first_sound(captured, member.end, played.struck_at)
-        if member.caller in keep and (after is None or after > played.fault.within + 0.5):
-            heard_it = "never" if after is None else f"only {after:.1f} s after"
-            played.result.wrong("audio", f"{member.kind} {member.caller} heard a prompt {heard_it}")
-    for member in played.crowd.members.values():
-        if member.caller not in keep and member.kind != "wrapup":
-            _back_or_gone(played, captured, member)
-    _wrong_talkers(played, captured, begin, until)
-
-
-def _back_or_gone(played: Played, captured: Capture, member: Member) -> None:
-    """A call whose media process died has audio again, or was hung up; nobody is left in silence."""
-    after = heard.first_sound(captured, member.end, played.struck_at + BACK_WITHIN)
-    if member.alive and (after is None or after > MUSIC_MAY_PAUSE / 1000):
-        played.result.wrong("audio", f"{member.kind} {member.caller} is neither heard again nor hung up")
-
-
-def _talk(played: Played, captured: Capture, member: Member, begin: float, until: float, *, whole: bool) -> None:
-    result, ends = played.result, (member.end, member.agent_end)
-    if member.agent_end < 0:
-        result.wrong("audio", f"{member.kind} {member.caller} has no agent")
-        return
-    result.bridged += 1
-    for talker, listener in (ends, ends[::-1]):
-        lost = heard.lost(captured, talker, listener, begin, until - 0.2)
-        silence = heard.silence_ms(captured, listener, begin, until)
-        result.gaps.append(heard.gap_ms(captured, listener, begin, until))
-        result.lost += len(lost) if whole else 0
-        if whole and (lost or silence):
-            who = "the caller" if listener == member.end else "the agent"
-            said = f"{who} of {member.caller} lost {len(lost)} packets, silence {silence:.0f} ms"
-            result.wrong("audio", said)
-
-
-def _music(played: Played, captured: Capture, kind: str, end: int, begin: float, until: float) -> None:
-    silence = heard.silence_ms(captured, end, begin, until)
-    if silence > MUSIC_MAY_PAUSE:
-        played.result.wrong("audio", f"{kind}: no music for {silence:.0f} ms at far end {end}")
-
-
-def _wrong_talkers(played: Played, captured: Capture, begin: float, until: float) -> None:
-    for member in played.crowd.members.values():
-        for mine, other in ((member.end, member.agent_end), (member.agent_end, member.end)):
-            if mine >= 0:
-                found = heard.strangers(captured, mine, {other}, begin, until)
-                if found:
-                    played.result.wrong("audio", f"far end {mine} ({member.kind}) heard far ends {sorted(found)}")
 
 
 # --- new calls --------------------------------------------------------------------------------------------------------
@@ -216,10 +123,7 @@ def _answers(played: Played) -> None:
     """The INVITE of the moment of the fault; judged now, though others may still be on their way."""
     probes, fault, result = played.crowd.probes, played.fault, played.result
     if fault.refuses:
-        taken = [at for at, took in probes.setups if took is not None and at > played.struck_at + 0.5]
-        if probes.refused.keys() - {503} or taken:
-            result.wrong("answer", f"not all new calls got 503: {dict(probes.refused)}, {len(probes.setups)} in all")
-        result.answered_after = 0.0
+        _refusals(played)
         return
     if probes.failures:
         result.wrong("answer", f"calls that were answered: {dict(probes.failures)}")
@@ -239,6 +143,20 @@ def _answers(played: Played) -> None:
         result.wrong("answer", f"registrations ended with {dict(probes.registered)}")
 
 
+def _refusals(played: Played) -> None:
+    """From the order to drain on, and not before it."""
+    probes, since = played.crowd.probes, played.scene.refusing_since
+    taken = sum(took is not None for at, took in probes.setups if at > since + 0.5)
+    before = sum(took is None for at, took in probes.setups if at < since - 0.5)
+    if probes.refused.keys() - {503} or taken or before:
+        said = f"{dict(probes.refused)}, {before} of them before it began; {taken} were taken after"
+        played.result.wrong("answer", f"new calls are not refused as they must be: {said}")
+    if probes.without_retry or not probes.refused:
+        said = f"{probes.without_retry} of {probes.refused[503]} refusals do not say when to try again"
+        played.result.wrong("answer", said)
+    played.result.answered_after = 0.0
+
+
 # --- what can still be done with the calls ----------------------------------------------------------------------------
 
 
@@ -255,7 +173,10 @@ async def _afterwards(played: Played) -> None:
 
 
 async def _same_places(played: Played, keep: Sequence[Member]) -> None:
-    after = await _places(played.crowd)
+    status = await played.crowd.status()
+    after = _where(status)
+    played.result.wrong("clock", *balance.ages(status, played.hotline.lived))
+    _not_younger(played, status)
     for member in keep:
         was, now = played.before.get(member.caller), after.get(member.caller)
         if member.kind in ("queued", "ringing", "talk", "hold", "consult") and was != now:
@@ -264,6 +185,17 @@ async def _same_places(played: Played, keep: Sequence[Member]) -> None:
         if played.before[name] != after.get(name):
             said = f"agent {name}: {played.before[name]} before, {after.get(name)} after"
             played.result.wrong("place", said)
+
+
+def _not_younger(played: Played, status: dict[str, Any]) -> None:
+    """Who was in his state before the fault has been there for longer than that."""
+    for call in status["calls"]:
+        lasted, least = call["seconds_in_state"], time.time() - played.struck_at
+        stayed = played.before.get(call["caller"], ("", ""))[0] == call["state"] == "queued"
+        if stayed and lasted < least:
+            played.result.wrong(
+                "clock", f"{call['caller']} is queued for {lasted:.1f} s, not for more than {least:.1f}"
+            )
 
 
 async def _samples(played: Played, alive: Sequence[Member]) -> None:
@@ -387,6 +319,8 @@ async def _journal(played: Played) -> None:
     hotline, result, scene = played.hotline, played.result, played.scene
     records = await asyncio.to_thread(hotline.records)
     found = [("balance", problem) for problem in balance.balance(records)]
+    found += [("clock", problem) for problem in balance.times(records, hotline.begun, time.time() + TOLERANCE)]
+    found += [("calls", problem) for problem in _causes(played, records)]
     says = played.fault.says
     if says is not None and not any(isinstance(record.event, says) for record in records):
         result.wrong("balance", f"no {says.__name__} tells of it")
@@ -399,6 +333,18 @@ async def _journal(played: Played) -> None:
         if problem not in scene.known:
             result.wrong(audit, problem)
             scene.known.add(problem)
+
+
+def _causes(played: Played, records: Sequence[Recorded]) -> list[str]:
+    """Calls that end for want of an address say so; no other does."""
+    refusing = {member.call for member in played.crowd.members.values() if member.refuses}
+    mine = {member.call for member in played.crowd.members.values()}
+    causes = {r.event.call: r.event.reason for r in records if isinstance(r.event, CallEnded)}
+    return [
+        f"call {call} ended with reason {cause}"
+        for call, cause in causes.items()
+        if call in mine and (cause == MEDIA_LOST) != (call in refusing)
+    ]
 
 
 def _voices(played: Played, records: Sequence[Recorded], folder: Path) -> list[str]:
@@ -428,6 +374,12 @@ async def _tables(hotline: Hotline) -> list[str]:
 
 async def _ended(played: Played) -> None:
     """After the last call the hotline goes by itself."""
+    if played.hotline.orphans:
+        left = await asyncio.to_thread(played.hotline.left_by_themselves, ENDS_WITHIN)
+        played.result.wrong("stop", *left)
+        await played.crowd.settled()
+        await _journal(played)
+        return
     try:
         status = await asyncio.to_thread(played.hotline.site.process.wait, ENDS_WITHIN)
     except subprocess.TimeoutExpired:

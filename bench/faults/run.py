@@ -14,6 +14,7 @@ from bench.faults.faults import Fault, Scene
 from bench.faults.play import play
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
+from bench.faults.wall_clock import CannotSet, compiler
 from bench.report import progress
 from tests.support.postgres import PostgresMissing, PostgresServer
 from tests.support.site import SiteError
@@ -50,6 +51,11 @@ def _may(fault: Fault) -> None:
     for name in ("unshare", "nsenter", "mount") if fault.mounts else ():
         if shutil.which(name) is None:
             raise CannotRun(f"no {name} on this machine")
+    if fault.clock:
+        try:
+            compiler()
+        except CannotSet as reason:
+            raise CannotRun(str(reason)) from reason
 
 
 @contextmanager
@@ -80,8 +86,15 @@ async def _hotline(
     sound = await SoundProcess.start(Crowd.ends(staff, calls))
     database = postgres.url().replace("postgresql://", "postgresql+asyncpg://") if postgres else ""
     try:
-        line = hotline.make(staff, mounts=fault.mounts, database=database, drain=DRAIN if fault.ends else 0.0)
-    except SiteError as error:
+        line = hotline.make(
+            staff,
+            mounts=fault.mounts,
+            database=database,
+            drain=DRAIN if fault.ends else 0.0,
+            clock=fault.clock,
+            own=fault.own_code,
+        )
+    except (SiteError, CannotSet) as error:
         await sound.stop()
         return [Round(fault.name, numbers[0], [("setup", str(error)[-400:])])]
     crowd = Crowd(line, staff, calls, sound)

@@ -9,8 +9,12 @@ from rich.table import Table
 
 from bench.stats import percentile
 
-AUDITS = ("setup", "audio", "answer", "calls", "place", "balance", "tables", "recordings", "leaks", "stop")
-"""What a problem may belong to. place: queued callers and menus are where they were."""
+AUDITS = (
+    *("setup", "fault", "audio", "answer", "calls", "place", "clock"),
+    *("balance", "tables", "recordings", "leaks", "stop"),
+)
+"""What a problem may belong to. fault: what those who see it happen must be told. place: queued callers and menus are
+where they were. clock: how long things took, and when."""
 
 
 @dataclass(slots=True)

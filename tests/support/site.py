@@ -182,17 +182,19 @@ def serving(
     core: int | None = None,
     environment: Mapping[str, str] | None = None,
     wrapper: Sequence[str] = (),
+    code: Callable[[Path], Path] = lambda _: ROOT,
 ) -> Iterator[Site]:
     """A site served until the end of the block, then stopped; its clean end is part of every test.
 
     The folder lies directly under the temporary one: UNIX socket paths are short. `prepare` may add files before
-    the start (flows, in place of the example's, when it makes ivr_flows/). wrapper: words before the command."""
+    the start (flows, in place of the example's, when it makes ivr_flows/). wrapper: words before the command. code:
+    what runs, made in the folder or not."""
     folder = Path(tempfile.mkdtemp(prefix="cw-"))
     try:
         if prepare is not None:
             prepare(folder)
         write_site(folder, edit)
-        site = start(folder, core, environment or {}, wrapper)
+        site = start(folder, core, environment or {}, wrapper, code(folder))
         try:
             yield site
         except BaseException:
@@ -217,16 +219,22 @@ def again(site: Site) -> Iterator[Site]:
 
 
 def start(
-    folder: Path, core: int | None = None, environment: Mapping[str, str] | None = None, wrapper: Sequence[str] = ()
+    folder: Path,
+    core: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    wrapper: Sequence[str] = (),
+    code: Path = ROOT,
 ) -> Site:
-    """`callwright serve` of a folder that write_site made; returns when it answers calls. Raises SiteError."""
+    """`callwright serve` of a folder that write_site made; returns when it answers calls. code: what runs.
+
+    Raises SiteError."""
     begun = time.monotonic()
     command = [*wrapper, sys.executable, "-m", "app", "serve", "--site", str(folder)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
     process = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=code,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -190,3 +190,37 @@ def test_who_is_left_in_the_status_is_told() -> None:
         "agents": [{"name": "a", "state": "on_call"}],
     }
     assert len(balance.status(left)) == 3
+
+
+def test_a_call_that_went_well_took_no_longer_than_the_hotline_lived() -> None:
+    assert balance.times(log(served()), 100.0, 200.0) == []
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_jumped_is_seen_in_the_stamps(jump: float) -> None:
+    records = log(served())
+    late = [Recorded(r.seq, r.at + jump, r.event) for r in records[-1:]]
+    (found,) = balance.times([*records[:-1], *late], 100.0, 200.0)
+    assert found.startswith(f"seq {records[-1].seq} is stamped ")
+
+
+@pytest.mark.parametrize("took", [3600.0, -0.1])
+def test_a_clock_that_jumped_is_seen_in_what_something_took(took: float) -> None:
+    events = [msgspec.structs.replace(e, waited=took) if isinstance(e, ev.CallConnected) else e for e in served()]
+    assert balance.times(log(events), 100.0, 200.0) == [f"CallConnected.waited is {took:.1f} s (seq 10)"]
+
+
+def test_ages_are_of_this_hotlines_life() -> None:
+    def shown(call: float, agent: float | None, wait: float) -> dict[str, list[dict[str, object]]]:
+        return {
+            "calls": [{"caller": "139", "state": "queued", "seconds_in_state": call}],
+            "agents": [{"name": "anna", "state": "ready", "seconds_in_state": agent}],
+            "queues": [{"name": "billing", "longest_wait": wait}],
+        }
+
+    assert balance.ages(shown(9.0, None, 0.0), 10.0) == []
+    assert balance.ages(shown(11.0, 3600.0, 12.0), 10.0) == [
+        "calls 139 is queued for 11 s",
+        "agents anna is ready for 3600 s",
+        "one waits in billing for 12 s",
+    ]
