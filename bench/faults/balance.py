@@ -255,7 +255,7 @@ def times(records: Iterable[Recorded], begun: float, until: float) -> list[str]:
     for record in records:
         if not begun <= record.at <= until:
             found.append(f"seq {record.seq} is stamped {record.at - begun:+.1f} s from the start")
-        for name in DURATIONS:
+        for name in DURATIONS if not isinstance(record.event, ev.SourceBlocked) else ():  # that one looks ahead
             took = getattr(record.event, name, 0.0)
             if not 0.0 <= took <= until - begun:
                 found.append(f"{type(record.event).__name__}.{name} is {took:.1f} s (seq {record.seq})")

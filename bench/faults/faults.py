@@ -292,8 +292,8 @@ async def _clock(scene: Scene) -> None:
 async def _clock_and_kill(scene: Scene) -> None:
     """Those that start after a jump must not bring it in; it stays for the rest of the round."""
     _check_clock(scene)
-    jumps = scene.chance.sample((*JUMPS[2:], scene.chance.choice(JUMPS[:2])), 2)
-    for seconds, victims in zip(jumps, (("control", "web"), ("control",)), strict=True):
+    another = scene.chance.choice([jump for jump in JUMPS if jump != -HOUR])
+    for seconds, victims in ((-HOUR, ("control",)), (another, ("control", "web"))):
         _set_clock(scene, seconds)
         for victim in victims:
             scene.hotline.kill(victim)
@@ -307,7 +307,7 @@ def _set_clock(scene: Scene, seconds: int) -> None:
 
 
 def _check_clock(scene: Scene) -> None:
-    """The jumps reach every process, and time is right before them. Raises SiteError."""
+    """The jumps reach every process. Raises SiteError."""
     assert scene.hotline.clock is not None
     for kind in ("supervisor", "control", "media", "ledger", "web"):
         for name, pid in scene.hotline.pids(kind).items():

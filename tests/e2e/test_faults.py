@@ -10,7 +10,7 @@ import pytest
 from bench.faults.faults import FAULTS
 from bench.faults.run import CALLS, strike
 
-CHOSEN = ("control", "media", "drain")
+CHOSEN = ("control", "media", "drain_orphan", "clock_kill")
 
 
 @pytest.mark.parametrize("name", CHOSEN)
