@@ -55,6 +55,7 @@ class Supervised:
             await self._obey(sock)
             log.warning("the supervisor is gone; going on without")
             sock = await self._next()
+            self._draining.give_up()  # the order was that of one who is dead
             log.info("another supervisor has taken over")
 
     async def drained_alone(self, within: float) -> bool:

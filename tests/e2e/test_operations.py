@@ -22,7 +22,7 @@ from events.types import (
 )
 from tests.support.handset import Handset
 from tests.support.peers.remote import ROOT
-from tests.support.site import Edit, Site, calm, serving
+from tests.support.site import Edit, Site, again, calm, serving
 
 FLOW = "start: open\nnodes:\n  open: {answer: , next: wait}\n  wait: {enqueue: billing, otherwise: hangup}\n"
 
@@ -70,12 +70,37 @@ def test_a_drain_takes_no_new_calls_lets_the_last_one_finish_and_stops(tmp_path:
             agent.call("*11")  # logging in is work for the callers that are here
             site.wait(AgentStateChanged, state=AgentState.NOT_READY)
         assert site.becomes(503)
+        shown = subprocess.run(
+            [sys.executable, "-m", "app", "status", "--site", str(site.folder)],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert shown.stdout.startswith("Draining: no new calls;")
         assert talk.bye().status == 200
         said, _ = command.communicate(timeout=30)
         assert command.returncode == 0
         assert "Draining: no new calls. 1 call in progress may go on for 60 s" in said
         assert site.process.wait(10) == 0
         assert site.wait(DrainEnded).ended == 0
+
+
+def test_the_order_to_drain_dies_with_the_supervisor_that_gave_it(tmp_path: Path) -> None:
+    """The next one serves: who starts it wants a hotline. Calls go on through all of it."""
+    with serving(draining(60), prepare=flows) as site, phone(site, "13800000001") as caller:
+        talk = caller.call("1001")
+        site.wait(CallQueued)
+        site.process.send_signal(signal.SIGTERM)
+        assert site.wait(DrainBegan).calls == 1
+        assert site.becomes(503)
+        site.kill()
+        with again(site) as taken:
+            assert site.wait(DrainEnded).given_up
+            assert site.becomes(200)
+            with phone(site, "13800000002") as other:
+                assert other.call("1001").bye().status == 200
+            assert talk.bye().status == 200
+            assert taken.udp == site.udp
+        ends = [record.event for record in site.events() if isinstance(record.event, CallEnded)]
+        assert [end.reason for end in ends] == ["bye", "bye"]
 
 
 def test_a_stalled_control_is_started_again_and_late_calls_are_ended_with_their_cause() -> None:
