@@ -73,10 +73,13 @@ def _addresses(site: Path) -> str:
 def _start(settings: "Site") -> str:
     from app.rehearsal import rehearse  # noqa: PLC0415 - likewise
 
+    loop = asyncio.new_event_loop()  # not asyncio.run: nobody is to wait for what the calls would do at their end
     try:
-        not_understood = asyncio.run(rehearse(settings))
+        not_understood = loop.run_until_complete(rehearse(settings))
     except Exception:  # noqa: BLE001 - whatever a start may raise
         return f"the code on the disk cannot be started:\n{traceback.format_exc().rstrip()}"
+    finally:
+        loop.close()
     return f"the code on the disk cannot go on with {not_understood} of the calls" if not_understood else ""
 
 
