@@ -74,7 +74,10 @@ def test_three_talk_and_two_go_on(site: Site, tmp_path: Path, leaves: str) -> No
         assert heard(stays, one) > 0.8
         conference = _recorded(site, before, call, 2)
         assert presence([one.options.tone_hz], conference[:, 0]) > 1.2
-        assert presence([first.options.tone_hz], conference[:, 1]) > 1.2
+        tones = [first.options.tone_hz, second.options.tone_hz]
+        assert presence(tones, conference[:, 1]) > 1.2
+        assert [presence([hz], conference[:, 0]) for hz in tones] == [0.0, 0.0]
+        assert presence([one.options.tone_hz], conference[:, 1]) == 0.0
 
 
 def _told(site: Site, before: int, call: str, leaves: str, talked: float) -> None:
