@@ -5,18 +5,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from events.types import (
     AgentState,
     AgentStateChanged,
     CallArrived,
+    CallConnected,
     CallEnded,
     CallUnbridged,
     EndedBy,
     PhoneRegistered,
     RecordingStopped,
 )
-from kernel.ids import AgentName
+from kernel.ids import AgentName, CallId
 from tests.interop.conftest import KINDS
 from tests.support.peers.remote import Options, Phone, phone
 from tests.support.site import Site
@@ -83,6 +85,57 @@ def agent(site: Site, kind: str, folder: Path, **change: str) -> Iterator[Phone]
             site.agent(name, "logout")
             with contextlib.suppress(AssertionError):  # a phone that died said so already
                 it.do("unregister")
+
+
+def choose(one: Phone) -> None:
+    """Call the hotline and press 1, into the greeting, which that cuts short."""
+    one.do("call", to="1001")
+    one.wait("established")
+    talk(0.5)
+    one.do("dtmf", digits="1")
+
+
+def take_up(two: Phone) -> None:
+    """Answer what rings, or will."""
+    two.wait("incoming")
+    two.do("answer")
+    two.wait("established")
+
+
+def connect(site: Site, after: int, one: Phone, two: Phone) -> CallId:
+    """The caller presses 1 and talks to the agent."""
+    choose(one)
+    take_up(two)
+    call = site.wait(CallConnected, after=after).call
+    talk(1.5)
+    return call
+
+
+class Three(NamedTuple):
+    """A caller and an agent, who talk, and another agent, who is ready."""
+
+    one: Phone
+    first: Phone
+    second: Phone
+    call: CallId
+
+
+@contextlib.contextmanager
+def three(site: Site, folder: Path, *kinds: str) -> Iterator[Three]:
+    """kinds: of each."""
+    before, (one_kind, first_kind, second_kind) = site.last(), kinds
+    with caller(site, one_kind, folder) as one, agent(site, first_kind, folder) as first:
+        call = connect(site, before, one, first)
+        with agent(site, second_kind, folder) as second:
+            yield Three(one, first, second, call)
+
+
+def recording(site: Site, after: int, call: CallId, number: int = 1) -> tuple[int, Samples]:
+    """Rate and samples (left, right) of a call's recording, when it is whole. number: of the talk, from 1."""
+    name = f"{call}.wav" if number == 1 else f"{call}-{number}.wav"
+    found = next(path for path in site.recordings.rglob(name))
+    site.wait(RecordingStopped, after=after, call=call, path=str(found.relative_to(site.recordings)))
+    return read_wav(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,7 @@ from events.types import (
     Withdrawal,
 )
 from kernel.ids import AgentName
-from tests.interop.hotline import agent, caller, talk
-from tests.interop.test_transfers import _answer, _connect
+from tests.interop.hotline import agent, caller, choose, connect, take_up, talk
 from tests.support.peers.remote import ROOT
 from tests.support.site import Site
 
@@ -61,18 +60,18 @@ def test_every_command_an_agent_has_for_his_caller(site: Site, tmp_path: Path) -
         assert post(site, "pjsua/transfer", {"to": "billing"}) == (409, {"detail": "pjsua talks to no caller"})
         assert post(site, "pjsua/conference", token="wrong")[0] == 401
         assert post(site, "pjsua/transfer", {})[0] == 422
-        call = _connect(site, before, one, first)
+        call = connect(site, before, one, first)
         second = stack.enter_context(agent(site, "baresip", tmp_path))
         number = second.options.user
 
         assert post(site, "pjsua/consult", {"to": number}) == (200, {"result": "the phone rings"})
-        _answer(second)
+        take_up(second)
         assert command(site, "return", "pjsua") == (0, "pjsua: the caller is back")
         second.wait("closed")
         assert site.wait(CallTransferred, after=before, call=call).result is TransferResult.RETURNED
 
         assert command(site, "consult", "pjsua", number) == (0, "pjsua: the phone rings")
-        _answer(second)
+        take_up(second)
         assert post(site, "pjsua/conference") == (200, {"result": "all three talk"})
         site.wait(AgentJoined, after=before, call=call)
         assert post(site, "pjsua/conference") == (409, {"detail": "all of them talk already"})
@@ -85,7 +84,7 @@ def test_every_command_an_agent_has_for_his_caller(site: Site, tmp_path: Path) -
         handed = site.last()
         assert command(site, "transfer", "baresip", "nowhere")[0] == 1
         assert command(site, "transfer", "baresip", first.options.user)[0] == 0
-        _answer(first)
+        take_up(first)
         second.wait("closed")
         one.do("hangup")
         first.wait("closed")
@@ -103,14 +102,11 @@ def test_pick_up_by_command(site: Site, tmp_path: Path) -> None:
         one = stack.enter_context(caller(site, "pyvoip", tmp_path))
         first = stack.enter_context(agent(site, "baresip", tmp_path))
         assert command(site, "pickup", "baresip") == (1, "nothing rings there")
-        one.do("call", to="1001")
-        one.wait("established")
-        talk(0.5)
-        one.do("dtmf", digits="1")
+        choose(one)
         first.wait("incoming")
         second = stack.enter_context(agent(site, "pjsua", tmp_path))
         assert post(site, "pjsua/pickup", {"at": first.options.user}) == (200, {"result": "the phone rings"})
-        _answer(second)
+        take_up(second)
         first.wait("closed")
         assert site.wait(CallConnected, after=before).agent == "pjsua"
         withdrawn = site.wait(OfferWithdrawn, after=before)

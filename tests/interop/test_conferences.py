@@ -1,6 +1,5 @@
 """Three foreign phones in one talk: a tone each shows who hears whom, before, in it, and after one has left."""
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,13 @@ from events.types import (
     CallOutcome,
     CallReleased,
     CallTransferred,
-    RecordingStopped,
     TransferResult,
 )
-from kernel.ids import AgentName
-from tests.interop.hotline import agent, caller, heard, talk
-from tests.interop.test_transfers import _answer, _connect
+from kernel.ids import AgentName, CallId
+from tests.interop.hotline import heard, recording, take_up, talk, three
 from tests.support.peers.remote import Phone
 from tests.support.site import Site
-from tests.support.tones import Samples, presence, read_wav
+from tests.support.tones import presence
 
 pytestmark = pytest.mark.interop
 
@@ -33,23 +30,12 @@ def _both(it: Phone, others: tuple[Phone, Phone]) -> float:
     return presence([other.options.tone_hz for other in others], samples, rate=rate)
 
 
-def _recorded(site: Site, before: int, call: str, number: int) -> Samples:
-    name = f"{call}.wav" if number == 1 else f"{call}-{number}.wav"
-    found = next(path for path in site.recordings.rglob(name))
-    site.wait(RecordingStopped, after=before, call=call, path=str(found.relative_to(site.recordings)))
-    return read_wav(found)[1]
-
-
 @pytest.mark.parametrize("leaves", ["agent", "colleague"])
 def test_three_talk_and_two_go_on(site: Site, tmp_path: Path, leaves: str) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "pyvoip", tmp_path))
-        first = stack.enter_context(agent(site, "pjsua", tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, "baresip", tmp_path))
+    with three(site, tmp_path, "pyvoip", "pjsua", "baresip") as (one, first, second, call):
         site.hand_over("pjsua", "consult", second.options.user)
-        _answer(second)
+        take_up(second)
         talk(1.5)
         if leaves == "agent":
             first.do("dtmf", digits="*3")
@@ -72,7 +58,7 @@ def test_three_talk_and_two_go_on(site: Site, tmp_path: Path, leaves: str) -> No
         assert _both(first, (one, second)) > 1.2
         assert _both(second, (one, first)) > 1.2
         assert heard(stays, one) > 0.8
-        conference = _recorded(site, before, call, 2)
+        _, conference = recording(site, before, call, 2)
         assert presence([one.options.tone_hz], conference[:, 0]) > 1.2
         tones = [first.options.tone_hz, second.options.tone_hz]
         assert presence(tones, conference[:, 1]) > 1.2
@@ -80,7 +66,7 @@ def test_three_talk_and_two_go_on(site: Site, tmp_path: Path, leaves: str) -> No
         assert presence([one.options.tone_hz], conference[:, 1]) == 0.0
 
 
-def _told(site: Site, before: int, call: str, leaves: str, talked: float) -> None:
+def _told(site: Site, before: int, call: CallId, leaves: str, talked: float) -> None:
     """Each agent's own seconds, and the caller's once."""
     consulted = site.wait(AgentConsulted, after=before, call=call)
     left = site.wait(AgentLeft, after=before, call=call)

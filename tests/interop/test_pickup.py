@@ -18,7 +18,7 @@ from events.types import (
     Withdrawal,
 )
 from kernel.ids import AgentName
-from tests.interop.hotline import agent, agent_options, caller, heard, talk
+from tests.interop.hotline import agent, agent_options, caller, choose, heard, talk
 from tests.support.peers.remote import phone
 from tests.support.site import Site
 from tests.support.tones import read_wav, seconds_of
@@ -35,10 +35,7 @@ def test_a_call_that_rings_at_another_phone(site: Site, tmp_path: Path) -> None:
         second = stack.enter_context(phone(picker, agent_options(site, picker, tmp_path)))  # at his desk, not ready
         second.do("register")
         second.wait("registered")
-        one.do("call", to="1001")
-        one.wait("established")
-        talk(0.5)
-        one.do("dtmf", digits="1")
+        choose(one)
         first.wait("incoming")
         second.do("call", to=f"*8{first.options.user}")
         second.wait("established")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from events.types import CallArrived, CallEnded
-from tests.interop.hotline import agent, caller, talk
+from tests.interop.hotline import agent, caller, choose, take_up, talk
 from tests.support.peers.remote import ROOT
 from tests.support.site import Site
 
@@ -32,13 +32,8 @@ def command(site: Site, *words: str) -> str:
 def test_a_call_is_seen_from_invite_to_bye_on_both_sides(site: Site, tmp_path: Path) -> None:
     before = site.last()
     with agent(site, "baresip", tmp_path) as two, caller(site, "pjsua", tmp_path) as one:
-        one.do("call", to="1001")
-        one.wait("established")
-        talk(0.5)
-        one.do("dtmf", digits="1")
-        two.wait("incoming")
-        two.do("answer")
-        two.wait("established")
+        choose(one)
+        take_up(two)
         talk(7.0)  # each side sends an RTCP report or two
         call = site.wait(CallArrived, after=before).call
         middle = command(site, "sip", "trace", "--call", call)

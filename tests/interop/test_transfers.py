@@ -1,6 +1,5 @@
 """Agents' own phones transfer: blind and attended, with audio that shows who hears whom, and statistics."""
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,44 +7,22 @@ import pytest
 
 from events.types import (
     AgentStateChanged,
-    CallConnected,
     CallEnded,
     CallOutcome,
     CallReleased,
     CallTransferred,
-    RecordingStopped,
     TransferResult,
 )
-from kernel.ids import AgentName
-from tests.interop.hotline import agent, caller, heard, talk
+from kernel.ids import AgentName, CallId
+from tests.interop.hotline import heard, recording, take_up, talk, three
 from tests.support.peers.remote import Phone
 from tests.support.site import Site
-from tests.support.tones import read_wav, seconds_of
+from tests.support.tones import seconds_of
 
 pytestmark = pytest.mark.interop
 
 
-def _connect(site: Site, before: int, one: Phone, two: Phone) -> str:
-    """The caller presses 1 and talks to the agent. Returns the call."""
-    one.do("call", to="1001")
-    one.wait("established")
-    talk(0.5)
-    one.do("dtmf", digits="1")
-    two.wait("incoming")
-    two.do("answer")
-    two.wait("established")
-    call = site.wait(CallConnected, after=before).call
-    talk(1.5)
-    return call
-
-
-def _answer(it: Phone) -> None:
-    it.wait("incoming")
-    it.do("answer")
-    it.wait("established")
-
-
-def _ended(site: Site, before: int, call: str, first: str, second: str) -> None:
+def _ended(site: Site, before: int, call: CallId, first: str, second: str) -> None:
     """Each agent's talk is told once, and the call ended once."""
     ended = site.wait(CallEnded, after=before, call=call)
     assert ended.outcome is CallOutcome.SERVED
@@ -57,13 +34,10 @@ def _ended(site: Site, before: int, call: str, first: str, second: str) -> None:
     assert abs(one.talked + two.talked - ended.talked) < 0.1
 
 
-def _recordings(site: Site, before: int, call: str, one: Phone, agents: tuple[Phone, Phone]) -> None:
+def _recordings(site: Site, before: int, call: CallId, one: Phone, agents: tuple[Phone, Phone]) -> None:
     """One file a part: the caller left, the agent of that part right."""
     for number, other in enumerate(agents, 1):
-        name = f"{call}.wav" if number == 1 else f"{call}-{number}.wav"
-        found = next(path for path in site.recordings.rglob(name))
-        site.wait(RecordingStopped, after=before, call=call, path=str(found.relative_to(site.recordings)))
-        rate, samples = read_wav(found)
+        rate, samples = recording(site, before, call, number)
         assert seconds_of(one.options.tone_hz, samples[:, 0], rate=rate) > 0.8
         assert seconds_of(other.options.tone_hz, samples[:, 1], rate=rate) > 0.8
 
@@ -71,13 +45,9 @@ def _recordings(site: Site, before: int, call: str, one: Phone, agents: tuple[Ph
 @pytest.mark.parametrize(("kind", "other"), [("pjsua", "baresip"), ("baresip", "pjsua")])
 def test_blind_transfer_to_a_colleague(site: Site, tmp_path: Path, kind: str, other: str) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "pyvoip", tmp_path))
-        first = stack.enter_context(agent(site, kind, tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, other, tmp_path))
+    with three(site, tmp_path, "pyvoip", kind, other) as (one, first, second, call):
         first.do("transfer", to=second.options.user)
-        _answer(second)
+        take_up(second)
         first.wait("closed")
         talk(2.0)
         one.do("hangup")
@@ -90,13 +60,9 @@ def test_blind_transfer_to_a_colleague(site: Site, tmp_path: Path, kind: str, ot
 
 def test_blind_transfer_to_a_queue(site: Site, tmp_path: Path) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "baresip", tmp_path))
-        first = stack.enter_context(agent(site, "pjsua", tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, "baresip", tmp_path))
+    with three(site, tmp_path, "baresip", "pjsua", "baresip") as (one, first, second, call):
         first.do("transfer", to="billing")
-        _answer(second)
+        take_up(second)
         first.wait("closed")
         talk(1.5)
         second.do("hangup")
@@ -107,11 +73,7 @@ def test_blind_transfer_to_a_queue(site: Site, tmp_path: Path) -> None:
 
 def test_blind_transfer_to_one_who_declines_gives_the_caller_back(site: Site, tmp_path: Path) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "baresip", tmp_path))
-        first = stack.enter_context(agent(site, "pjsua", tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, "baresip", tmp_path))
+    with three(site, tmp_path, "baresip", "pjsua", "baresip") as (one, first, second, call):
         first.do("transfer", to=second.options.user)
         second.wait("incoming")
         second.do("decline")
@@ -127,14 +89,10 @@ def test_blind_transfer_to_one_who_declines_gives_the_caller_back(site: Site, tm
 
 def test_attended_transfer_by_baresip(site: Site, tmp_path: Path) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "pyvoip", tmp_path))
-        first = stack.enter_context(agent(site, "baresip", tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, "pjsua", tmp_path))
+    with three(site, tmp_path, "pyvoip", "baresip", "pjsua") as (one, first, second, call):
         with ThreadPoolExecutor() as beside:
             dialling = beside.submit(first.do, "consult", to=second.options.user)
-            _answer(second)
+            take_up(second)
             dialling.result()
         talk(1.5)
         first.do("join")
@@ -151,15 +109,11 @@ def test_attended_transfer_by_baresip(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("by", ["first", "consult"])
 def test_attended_transfer(site: Site, tmp_path: Path, by: str) -> None:
     before = site.last()
-    with contextlib.ExitStack() as stack:
-        one = stack.enter_context(caller(site, "pyvoip", tmp_path))
-        first = stack.enter_context(agent(site, "pjsua", tmp_path))
-        call = _connect(site, before, one, first)
-        second = stack.enter_context(agent(site, "baresip", tmp_path))
+    with three(site, tmp_path, "pyvoip", "pjsua", "baresip") as (one, first, second, call):
         first.do("hold")
         first.wait("held")
         first.do("consult", to=second.options.user)
-        _answer(second)
+        take_up(second)
         first.wait("established")
         talk(1.5)
         first.do("join", by=by)
