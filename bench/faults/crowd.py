@@ -20,22 +20,30 @@ from bench.faults.hotline import (
     MENU,
     REASON,
     RING,
+    SECOND,
     TALK,
     WAIT,
     WRAP,
     Hotline,
     Staff,
 )
+from bench.faults.member import Member
 from bench.faults.sound import SoundProcess
 from bench.phones import Agents, Callers, Outcome, Plan, unheard
 from events.types import AgentState
 
-KINDS = ("talk", "menu", "queued", "hold", "ringing", "consult", "collect", "wrapup", "talk", "queued", "talk", "menu")
+KINDS = ("talk", "menu", "queued", "hold", "ringing", "consult", "advice", "conference", "collect", "wrapup", "talk",
+         "queued", "talk", "menu")  # fmt: skip
 """States, as often as they come in a crowd. talk: bridged and recorded. hold: so held by the caller. consult: the agent
-asks a colleague, whose phone rings, and the caller hears music. menu: the first prompt plays. collect: one answer was
-given, the second prompt plays. wrapup: the caller has gone, the agent writes."""
-NUMBERS = {"talk": TALK, "hold": TALK, "consult": TALK, "menu": MENU, "collect": MENU, "queued": WAIT, "ringing": RING,
-           "wrapup": WRAP}  # fmt: skip
+asks a colleague, whose phone rings, and the caller hears music. advice: the two agents talk, and he still does.
+conference: all three talk. menu: the first prompt plays. collect: one answer was given, the second prompt plays.
+wrapup: the caller has gone, the agent writes."""
+NUMBERS = {"talk": TALK, "hold": TALK, "consult": TALK, "advice": TALK, "conference": TALK, "menu": MENU,
+           "collect": MENU, "queued": WAIT, "ringing": RING, "wrapup": WRAP}  # fmt: skip
+ASKED = ("advice", "conference")
+"""Those in which a colleague has answered."""
+LATER = ("wrapup", "consult", "hold", *ASKED)
+"""Those for which somebody must do something after the agent's answer: they begin first."""
 SPARE_TALKERS = 2
 """Agents ready to take a call that comes, or a transfer, during the round."""
 SPARE_CALLERS = 2
@@ -52,40 +60,6 @@ CHURN_EVERY = 0.1
 
 class CannotBegin(RuntimeError):
     """The calls did not come into the states that the round begins with."""
-
-
-@dataclass(slots=True)
-class Member:
-    """One caller. end, agent_end: far ends of the sound (-1: no agent). placed_at: UTC seconds."""
-
-    kind: str
-    caller: str
-    end: int
-    placed_at: float
-    task: asyncio.Task[Outcome] | None = None
-    dialog: Dialog | None = None
-    agent: str = ""
-    agent_end: int = -1
-    agent_dialog: Dialog | None = None
-    first_agent_end: int = -1
-    """Of the agent who had the call first: a transfer gives it to another."""
-    media_port: int = 0
-    """Where the caller's audio went first."""
-    call: str = ""
-
-    def refuse(self) -> None:
-        """From now on the caller's phone takes no other address for his audio."""
-        if self.dialog is not None:
-            self.dialog.refuses = 488
-
-    @property
-    def refuses(self) -> bool:
-        return self.dialog is not None and self.dialog.refuses > 0
-
-    @property
-    def alive(self) -> bool:
-        """Nobody has said goodbye."""
-        return self.dialog is not None and not self.dialog.ended.done()
 
 
 @dataclass(slots=True)
@@ -107,7 +81,8 @@ class Probes:
 def staff_for(calls: int) -> Staff:
     kinds = Counter(kind for kind, _ in zip(cycle(KINDS), range(calls), strict=False))
     talking = kinds["talk"] + kinds["hold"] + kinds["consult"]
-    return Staff(talking + SPARE_TALKERS, kinds["wrapup"], kinds["ringing"], kinds["consult"])
+    asked = sum(kinds[kind] for kind in ASKED)
+    return Staff(talking + asked + SPARE_TALKERS, kinds["wrapup"], kinds["ringing"], kinds["consult"], asked)
 
 
 class Crowd:
@@ -171,7 +146,9 @@ class Crowd:
     def _agent_talks(self, user: str, dialog: Dialog) -> None:
         name = self._users[user]
         member = self.members.get(wire.user(dialog.remote))
-        if member is not None:
+        if member is not None and name.startswith(SECOND):
+            member.colleague, member.colleague_end = name, self._ends[name]
+        elif member is not None:
             member.agent, member.agent_end, member.agent_dialog = name, self._ends[name], dialog
             if member.first_agent_end < 0:
                 member.first_agent_end = member.agent_end
@@ -196,7 +173,7 @@ class Crowd:
         self.members, self.probes = {}, Probes()
         await self._everybody_ready()
         kinds = [kind for kind, _ in zip(cycle(KINDS), range(self.calls), strict=False)]
-        for n, kind in enumerate(sorted(kinds, key=("wrapup", "consult", "hold").__contains__, reverse=True)):
+        for n, kind in enumerate(sorted(kinds, key=LATER.__contains__, reverse=True)):
             self._place(kind, n)
             await asyncio.sleep(1 / RATE)
         until = time.monotonic() + WITHIN
@@ -238,8 +215,22 @@ class Crowd:
             await member.dialog.bye()
             self._sound.hush(member.end)
         elif member.kind == "consult":
-            colleague = self._accounts[f"spare{self.of('consult').index(member)}"]
-            await self._hotline.agent(member.agent, "consult", to=colleague[0])
+            await self._ask(member, f"spare{self.of('consult').index(member)}")
+        elif member.kind in ASKED:
+            await self._ask(member, f"{SECOND}{self.of(*ASKED).index(member)}")
+            await self._answered(member, until)
+
+    async def _answered(self, member: Member, until: float) -> None:
+        while not member.colleague:
+            if time.monotonic() > until:
+                raise CannotBegin(f"{member.kind} {member.caller}: the colleague has not answered")
+            await asyncio.sleep(0.05)
+        if member.kind == "conference":
+            await self._hotline.agent(member.agent, "conference")
+
+    async def _ask(self, member: Member, colleague: str) -> None:
+        await self._hotline.agent(member.agent, "consult", to=self.user(colleague))
+        member.asked_at = time.monotonic()
 
     async def _until(self, member: Member, until: float) -> None:
         where = "no call"

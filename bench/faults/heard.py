@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.faults.tones import FRAME, RATE, Bytes, decode, read_tags
+from bench.faults.tones import FRAME, RATE, Bytes, decode, frequency, read_tags
 
 WINDOW = 0.1
 """Seconds."""
+FAINT = 1500.0
+"""Amplitude of a tone below which it is not among those that are heard: said are 9830."""
 QUIET = 200.0
 """RMS of a window below which nothing is heard: of full scale 32 767."""
 
@@ -29,6 +31,8 @@ class Capture:
     number: NDArray[np.int64]
     power: NDArray[np.float64]
     """Mean square of the packet's samples."""
+    payloads: Bytes
+    """Shape (n, FRAME)."""
     said_end: NDArray[np.int32]
     said_number: NDArray[np.int64]
     said_at: NDArray[np.float64]
@@ -50,7 +54,7 @@ def capture(
     """heard: end, time of arrival, payloads of shape (n, FRAME). said: end, packet number, time."""
     talker, number = read_tags(heard[2])
     power = np.mean(np.square(decode(heard[2]).astype(np.float64)), axis=1) if len(heard[2]) else np.zeros(0)
-    return Capture(heard[0], heard[1], talker, number, power, *said)
+    return Capture(heard[0], heard[1], talker, number, power, heard[2], *said)
 
 
 def rms(captured: Capture, end: int, begin: float, until: float) -> NDArray[np.float64]:
@@ -70,6 +74,25 @@ def silence_ms(captured: Capture, end: int, begin: float, until: float) -> float
         run = run + 1 if quiet else 0
         longest = max(longest, run)
     return longest * WINDOW * 1000
+
+
+def absent_ms(captured: Capture, talker: int, listener: int, begin: float, until: float) -> float:
+    """The longest run of windows in which the talker's tone is not in what the listener hears, alone or among others:
+    0.0 when there is none."""
+    mine = (captured.heard_end == listener) & (captured.heard_at >= begin) & (captured.heard_at < until)
+    at = ((captured.heard_at[mine] - begin) / WINDOW).astype(np.int64)
+    samples = decode(captured.payloads[mine]).astype(np.float64)
+    longest = run = 0
+    for window in range(int((until - begin) / WINDOW + 1e-6)):
+        run = 0 if _amplitude(samples[at == window].ravel(), frequency(talker)) >= FAINT else run + 1
+        longest = max(longest, run)
+    return longest * WINDOW * 1000
+
+
+def _amplitude(samples: NDArray[np.float64], hertz: int) -> float:
+    """Of one tone in all that is heard; as in a whole window, be it whole or not."""
+    turns = np.exp(-2j * np.pi * hertz / RATE * np.arange(len(samples)))
+    return 2 * float(np.abs(samples @ turns)) / (WINDOW * RATE)
 
 
 def gap_ms(captured: Capture, end: int, begin: float, until: float) -> float:

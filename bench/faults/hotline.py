@@ -41,6 +41,8 @@ MODULES = {
     "web": "app.web",
     "supervisor": "app.serve",
 }
+SECOND = "second"
+"""Agents who answer when they are consulted."""
 AWAY, REASON = "away", "lunch"
 """An agent who is not ready all the time, and why."""
 ANSWER_KEYS = ("1", "4", "2")
@@ -83,12 +85,13 @@ FLOWS = {
 @dataclass(frozen=True, slots=True)
 class Staff:
     """How many agents: `answering` take calls of queue talk, `wrapping` of queue wrap; `ringing` work for queue ring
-    and never answer; nor do the `spare`, who are consulted. One is at lunch."""
+    and never answer; nor do the `spare`, who are consulted; the `second` do. One is at lunch."""
 
     answering: int
     wrapping: int
     ringing: int
     spare: int
+    second: int
 
     def accounts(self) -> dict[str, tuple[str, str, list[str]]]:
         """Name → SIP user, password, queues."""
@@ -97,6 +100,7 @@ class Staff:
             ("wrap", self.wrapping, ["wrap"]),
             ("ring", self.ringing, ["ring"]),
             ("spare", self.spare, []),
+            (SECOND, self.second, []),
             (AWAY, 1, []),
         )
         names = [(f"{group}{n}", queues) for group, count, queues in groups for n in range(count)]

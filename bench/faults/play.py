@@ -4,18 +4,20 @@ import asyncio
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from app.control_socket import Refused
 from bench.faults import balance
 from bench.faults.audible import CALM, audio
-from bench.faults.crowd import UNREACHABLE, CannotBegin, Crowd, Member
+from bench.faults.crowd import UNREACHABLE, CannotBegin, Crowd
 from bench.faults.faults import Fault, Scene
 from bench.faults.heard import Capture
-from bench.faults.hotline import ANSWER_KEYS, AWAY, Hotline
+from bench.faults.hotline import AWAY, Hotline
+from bench.faults.member import Member
 from bench.faults.played import Played, survivors
+from bench.faults.samples import samples
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
 from engine.moving import REASON as MEDIA_LOST
@@ -28,17 +30,12 @@ OBSERVED = 4.0
 PROBE_EVERY = 0.25
 EARLIER = 4
 """Calls begun in the last moments before the fault."""
-KEY_WITHIN = 1.5
 TOLERANCE = 0.5
 """Seconds by which two clocks of one machine may differ."""
 QUIET_WITHIN = 15.0
 """Seconds after the last goodbye until nothing is left: ports, gauges, agents."""
 ENDS_WITHIN = 20.0
 TABLE_TRIES = 3
-HOLDING = (("hold", "sendonly"), ("resume", "sendrecv"))
-
-Step = tuple[str, Callable[[], Awaitable[str]]]
-"""What is tried, and how: "" when it worked."""
 
 
 async def play(fault: Fault, number: int, scene: Scene, sound: SoundProcess) -> Round:
@@ -167,7 +164,7 @@ async def _afterwards(played: Played) -> None:
             played.result.wrong("calls", f"{member.kind} {member.caller} was hung up")
     try:
         await _same_places(played, keep)
-        await _samples(played, [member for member in keep if member.alive])
+        await samples(played, [member for member in keep if member.alive])
     except UNREACHABLE as error:
         played.result.wrong("calls", f"the control process does not answer: {error}")
 
@@ -179,7 +176,7 @@ async def _same_places(played: Played, keep: Sequence[Member]) -> None:
     _not_younger(played, status)
     for member in keep:
         was, now = played.before.get(member.caller), after.get(member.caller)
-        if member.kind in ("queued", "ringing", "talk", "hold", "consult") and was != now:
+        if member.kind not in ("menu", "collect", "wrapup") and was != now:
             played.result.wrong("place", f"{member.kind} {member.caller}: {was} before, {now} after")
     for name in (name for name in played.before if name.startswith(("wrap", AWAY))):
         if played.before[name] != after.get(name):
@@ -196,97 +193,6 @@ def _not_younger(played: Played, status: dict[str, Any]) -> None:
             played.result.wrong(
                 "clock", f"{call['caller']} is queued for {lasted:.1f} s, not for more than {least:.1f}"
             )
-
-
-async def _samples(played: Played, alive: Sequence[Member]) -> None:
-    """Hold and resume, transfer, the consultation's return, keys in the menus, one more call to an agent."""
-    talks = [member for member in alive if member.kind == "talk" and member.agent]
-    lines: list[list[Step]] = [
-        [(f"{what} of {m.caller}", _in_dialog(m, way)) for what, way in HOLDING for m in talks[:1]],
-        [*((f"transfer of {m.caller}", _transfer(played, m)) for m in talks[1:2]), ("a new call", _new_call(played))],
-        *([(f"return to {m.caller}", _return(played, m))] for m in alive if m.kind == "consult"),
-        *([(f"keys of {m.kind} {m.caller}", _keys(played, m))] for m in alive if m.kind in ("menu", "collect")),
-    ]
-    await asyncio.gather(*(_one_by_one(played, line) for line in lines))
-
-
-async def _one_by_one(played: Played, steps: Sequence[Step]) -> None:
-    for what, step in steps:
-        try:
-            wrong = await step()
-        except Refused as error:
-            wrong = str(error)
-        if wrong:
-            played.result.wrong("calls", f"{what}: {wrong}")
-
-
-def _in_dialog(member: Member, direction: str) -> Callable[[], Awaitable[str]]:
-    async def step() -> str:
-        assert member.dialog is not None
-        status = await member.dialog.offer(direction)
-        return "" if status == 200 else f"re-INVITE got {status}"
-
-    return step
-
-
-def _transfer(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
-    async def step() -> str:
-        crowd, first = played.crowd, member.agent
-        status = await crowd.status()
-        free = [a["name"] for a in status["agents"] if a["state"] == "ready" and a["name"].startswith("talk")]
-        if not free:
-            return "no agent is ready for it"
-        await played.hotline.agent(first, "transfer", to=crowd.user(free[0]))
-        return await _soon(lambda: member.agent == free[0], f"{free[0]} never got the caller")
-
-    return step
-
-
-def _return(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
-    async def step() -> str:
-        try:
-            await played.hotline.agent(member.agent, "return")
-        except Refused:  # the fault has given him back already: then the two talk
-            found = [call for call in (await played.crowd.status())["calls"] if call["caller"] == member.caller]
-            return "" if found and found[0]["agent"] == member.agent else "neither consulting nor with his agent"
-        return ""
-
-    return step
-
-
-def _keys(played: Played, member: Member) -> Callable[[], Awaitable[str]]:
-    async def step() -> str:
-        assert member.dialog is not None
-        for digit in ANSWER_KEYS[1:] if member.kind == "collect" else ANSWER_KEYS:
-            if (status := await member.dialog.key(digit)) != 200:
-                return f"INFO got {status}"
-            await asyncio.sleep(0.3)
-        await asyncio.sleep(KEY_WITHIN)
-        found = [call for call in (await played.crowd.status())["calls"] if call["caller"] == member.caller]
-        if not found or found[0]["state"] != "queued":
-            return f"not queued: {found[0]['state'] + ' ' + found[0]['node'] if found else 'gone'}"
-        attributes = found[0]["attributes"]
-        kept = attributes.get("chosen") == "one" and attributes.get("account") == "42"
-        return "" if kept else f"answers are not kept: {attributes}"
-
-    return step
-
-
-def _new_call(played: Played) -> Callable[[], Awaitable[str]]:
-    async def step() -> str:
-        member = played.crowd.place("talk")
-        return await _soon(lambda: bool(member.agent), "no agent took it")
-
-    return step
-
-
-async def _soon(true: Callable[[], bool], otherwise: str, within: float = 4.0) -> str:
-    until = time.monotonic() + within
-    while not true():
-        if time.monotonic() > until:
-            return otherwise
-        await asyncio.sleep(0.05)
-    return ""
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from bench.faults.crowd import Crowd, Member
+from bench.faults.crowd import Crowd
 from bench.faults.faults import Fault, Scene
 from bench.faults.hotline import Hotline
+from bench.faults.member import Member
 from bench.faults.sound import SoundProcess
 from bench.faults.verdict import Round
 

@@ -19,7 +19,7 @@ from bench.report import progress
 from tests.support.postgres import PostgresMissing, PostgresServer
 from tests.support.site import SiteError
 
-CALLS = 12
+CALLS = 14
 """Callers at once: one or more in each state."""
 
 

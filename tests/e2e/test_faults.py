@@ -19,4 +19,4 @@ def test_calls_do_not_notice(name: str) -> None:
     (round_,) = asyncio.run(strike(fault, rounds=1, seed=1, calls=CALLS))
     assert round_.problems == []
     assert round_.skipped == ""
-    assert round_.bridged == 3
+    assert round_.bridged == 4

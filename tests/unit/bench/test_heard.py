@@ -109,3 +109,28 @@ def test_the_first_sound_after_a_moment() -> None:
     captured = conversation(without(*range(10, 60)))
     assert heard.first_sound(captured, BO, T0 + 0.3) == pytest.approx(0.9)
     assert heard.first_sound(captured, BO, T0 + 3.0) is None
+
+
+def mixed(*talkers: int, gone: range = range(0)) -> Capture:
+    """EVE hears these for 2 s in one stream, as a conference has it; `gone`: packets in which the last is silent."""
+    said = [decode(payloads(talker, list(range(100)))).astype(np.int32) for talker in talkers]
+    said[-1][list(gone)] = 0
+    stream = encode(np.clip(sum(said), -32124, 32124).astype(np.int16))
+    arrived = (T0 + np.arange(100) * 0.02 + 0.001).astype(np.float64)
+    nobody = np.zeros(0)
+    return heard.capture(
+        (np.full(100, EVE, np.int32), arrived, stream), (nobody.astype(np.int32), nobody.astype(np.int64), nobody)
+    )
+
+
+def test_each_voice_of_a_conference_is_told_from_the_others() -> None:
+    captured = mixed(ANNA, BO)
+    assert heard.absent_ms(captured, ANNA, EVE, T0, T0 + 2.0) == 0.0
+    assert heard.absent_ms(captured, BO, EVE, T0, T0 + 2.0) == 0.0
+    assert heard.absent_ms(mixed(ANNA), BO, EVE, T0, T0 + 2.0) == 2000.0
+
+
+def test_a_voice_that_falls_silent_among_others_is_missed_for_that_long() -> None:
+    captured = mixed(ANNA, BO, gone=range(20, 40))
+    assert heard.absent_ms(captured, ANNA, EVE, T0, T0 + 2.0) == 0.0
+    assert heard.absent_ms(captured, BO, EVE, T0, T0 + 2.0) == 400.0
