@@ -17,6 +17,7 @@ from events.types import (
     DrainEnded,
     PhoneRegistered,
     ProcessExited,
+    ProcessOutgrew,
     ProcessStalled,
     ProcessStarted,
 )
@@ -118,3 +119,23 @@ def test_a_stalled_control_is_started_again_and_late_calls_are_ended_with_their_
             site.stop()
         assert site.wait(DrainEnded).ended == 1
         assert site.wait(CallEnded, after=before).reason == "drain_timeout"
+
+
+def test_processes_that_have_grown_too_large_begin_anew_and_no_call_ends() -> None:
+    """Each needs more than it may have here, the next one too."""
+
+    def small(config: dict[str, Any]) -> None:
+        draining(0)(config)
+        config["callwright"]["memory"] = {"control_mb": 20, "ledger_mb": 20, "web_mb": 20}
+
+    with serving(small, prepare=flows) as site, phone(site, "13800000001") as caller:
+        talk = caller.call("1001")
+        queued = site.wait(CallQueued)
+        for name in ("control", "ledger", "web"):
+            grown = site.wait(ProcessOutgrew, process=name)
+            assert grown.used_bytes > grown.limit_bytes == 20 << 20
+            ended = site.wait(ProcessExited, process=name)
+            assert (ended.pid, ended.status) == (grown.pid, "exit 0")
+        assert site.wait(ControlStarted, recovered_calls=1)
+        assert talk.bye().status == 200
+        assert site.wait(CallEnded, call=queued.call).reason == "bye"
