@@ -48,7 +48,7 @@ _LINE_END_RE = re.compile(rb"\r?\n")
 def head_end(data: bytes | bytearray, begin: int = 0) -> tuple[int, int]:
     """The first empty line at or after `begin`: where the header section ends, and where the body begins; -1: none."""
     end = data.find(b"\n\r\n", begin)
-    shorter = data.find(b"\n\n", begin, len(data) if end < 0 else end)
+    shorter = data.find(b"\n\n", begin, len(data) if end < 0 else end + 1)  # it may end where the longer begins
     body = shorter + 2 if shorter >= 0 else end + 3
     end = shorter if shorter >= 0 else end
     if end < 0:

@@ -26,6 +26,7 @@ from events.types import (
 from kernel.ids import AgentName
 from tests.interop.conftest import four_agents
 from tests.interop.hotline import agent, agent_options, caller, heard, talk
+from tests.interop.test_trace import command
 from tests.support.peers import sipp_reliable
 from tests.support.peers.remote import Phone, free_ports, phone
 from tests.support.site import Site, serving
@@ -102,7 +103,9 @@ def loud(it: Phone) -> float:
     return float((np.abs(frames).max(axis=1) > 300).sum() * 160 / rate)
 
 
-@pytest.mark.parametrize(("kind", "reliable"), [("pjsua", "required"), ("pjsua", ""), ("baresip", "")])
+@pytest.mark.parametrize(
+    ("kind", "reliable"), [("pjsua", "required"), ("pjsua", ""), ("baresip", "required"), ("baresip", "")]
+)
 def test_an_announcement_to_a_call_that_is_never_answered(
     stage: Stage, tmp_path: Path, kind: str, reliable: str
 ) -> None:
@@ -119,6 +122,10 @@ def test_an_announcement_to_a_call_that_is_never_answered(
         told = [record.event for record in site.events(before)]
         assert any(isinstance(event, LegEarlyMedia) for event in told)
         assert not any(isinstance(event, CallAnswered) for event in told)
+        if reliable:
+            ladder = command(site, "sip", "trace", "--call", ended.call)
+            assert "200 OK (PRACK)" in ladder
+            assert "Bad Request" not in ladder
 
 
 def test_sipp_calls_and_sipp_answers_reliably(stage: Stage, tmp_path: Path) -> None:

@@ -172,7 +172,10 @@ async def main() -> None:
         transport="tls" if options.transport == "tls" else "udp",
         password=options.password,
         reg_interval=300 if options.password else 0,
-        extra_params=(f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else (),
+        extra_params=(
+            *((f"mediaenc={SRTP[options.srtp]}",) if options.srtp in SRTP else ()),
+            *((f"100rel={options.reliable}",) if options.reliable else ()),
+        ),
     )
     runtime = baresip.Runtime()
     await runtime.start(config)

@@ -62,8 +62,7 @@ class Options:
     srtp: str = ""
     """forbidden | optional | required, with keys in SDP; pjsua, baresip and linphone only."""
     reliable: str = ""
-    """optional | required: provisional responses by RFC 3262; pjsua only: baresip ends RAck with a bare LF, which is no
-    SIP."""
+    """optional | required: provisional responses by RFC 3262; pjsua, and baresip, which ends RAck with a bare LF."""
     srtp_suite: str = ""
     """pjsua: the only one that it speaks; "" for all it knows."""
 

@@ -18,6 +18,7 @@ EMPTY = HEAD + b"Content-Length: 0\r\n\r\n"
 BODY = HEAD + b"l : 6\r\n\r\nab\r\n\r\n"
 LF = EMPTY.replace(b"\r\n", b"\n")
 MIXED = HEAD + b"RAck: 1 2 INVITE\nContent-Length: 3\r\n\na\n\n"
+BREAKS = HEAD + b"Content-Length: 2\r\n\n\r\n"
 
 
 def whole(data: bytes) -> list[Item]:
@@ -53,6 +54,7 @@ WAYS = pytest.mark.parametrize("way", [whole, bytewise, by_sevens])
         (HEAD + b"Content-Length:\r\n 0\r\n\r\n" + EMPTY, [HEAD + b"Content-Length:\r\n 0\r\n\r\n", EMPTY]),
         (LF + BODY + LF, [LF, BODY, LF]),
         (b"\n" + EMPTY + b"\n\n" + LF, [EMPTY, LF]),
+        (BREAKS + EMPTY, [BREAKS, EMPTY]),
         (b"\n\r\n\n\r\n" + EMPTY, [KeepAlive(), EMPTY]),
         (MIXED + EMPTY, [MIXED, EMPTY]),
         (HEAD + b"l: 0\r\nContent-Length: 0\r\n\r\n", [HEAD + b"l: 0\r\nContent-Length: 0\r\n\r\n"]),
