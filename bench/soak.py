@@ -38,7 +38,7 @@ from bench.soaked import Sample, judge, newest
 from bench.stats import percentile
 from events.commands import rebuild
 from events.journal import Tail, read
-from events.types import ControlReported, Event, Recorded
+from events.types import ControlReported, Recorded
 from tests.support.site import Site
 
 SAMPLE_EVERY = 10.0
@@ -147,13 +147,6 @@ class Load:
         self.generator.remove(2 * (int(agent) - 100_000) + 1)
 
 
-def told_since(tail: Tail) -> Iterator[Event]:
-    """All that was written since the last look: more than one poll brings."""
-    while records := tail.poll():
-        for record in records:
-            yield record.event
-
-
 async def sample(load: Load, tail: Tail, begun: float) -> Sample:
     """Takes WINDOW seconds."""
     audio = await load.generator.measure(WINDOW)
@@ -161,7 +154,7 @@ async def sample(load: Load, tail: Tail, begun: float) -> Sample:
     agents, load.agents.taken = load.agents.taken, []
     pid = load.site.process.pid
     used = await asyncio.to_thread(usage, pid)
-    report = await asyncio.to_thread(newest, told_since(tail), ControlReported)
+    report = await asyncio.to_thread(newest, (record.event for record in tail.rest()), ControlReported)
     setups = [outcome.setup * 1000 for outcome in outcomes if not outcome.failure]
     answers = [(taken.acked_at - taken.invited_at) * 1000 for taken in agents if taken.acked_at]
     return Sample(

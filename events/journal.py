@@ -292,6 +292,11 @@ class Tail:
             records = self._read()
         return records
 
+    def rest(self) -> Iterator[Recorded]:
+        """All that is there now, poll by poll. Raises JournalDamaged."""
+        while records := self.poll():
+            yield from records
+
     def _find(self) -> bool:
         """Open the segment that holds the next record; False when the journal is still empty."""
         found = segments(self.directory)
@@ -368,8 +373,7 @@ def read(directory: Path, after: int = 0, saved: Saved | None = None) -> Iterato
     """All whole records after `after` that are there now; what was saved goes to `saved`. Raises JournalDamaged."""
     tail = Tail(directory, after, saved)
     try:
-        while records := tail.poll():
-            yield from records
+        yield from tail.rest()
     finally:
         tail.close()
 

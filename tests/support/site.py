@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -269,10 +268,3 @@ def _collect(site: Site, ready: threading.Event) -> None:
             if "is answering calls" in line or "Calls are answered again" in line:
                 ready.set()
     ready.set()
-
-
-def is_listening(address: tuple[str, int]) -> bool:
-    """Whether a TCP connection is taken there."""
-    with contextlib.suppress(OSError), socket.create_connection(address, 1.0):
-        return True
-    return False
