@@ -331,7 +331,10 @@ class Tail:
         return b"\n" in os.pread(self._fd, MAX_LINE, offset)
 
     def _read(self) -> list[Recorded]:
-        chunk = os.pread(self._fd, MAX_LINE, self._offset)
+        there = os.fstat(self._fd).st_size - self._offset
+        if there <= 0:
+            return []
+        chunk = os.pread(self._fd, min(there, MAX_LINE), self._offset)  # no larger buffer: see engine/transport/udp.py
         end = chunk.rfind(b"\n") + 1
         records: list[Recorded] = []
         for line in chunk[:end].split(b"\n")[:-1]:

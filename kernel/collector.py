@@ -16,9 +16,6 @@ SOMETIMES, NEVER = 20, 1_000_000
 """Looks of the middle kind between two at everything."""
 IDLE_EVERY, BUSY_EVERY = 60.0, 3600.0
 """Seconds between two looks at everything: while there is nothing to hold up, and at most."""
-TRIM_EVERY = 60.0
-"""Seconds between two times that free pages in the middle of the C heap are given back: messages of all sizes come and
-go there, and without that a heap of 18 MB had 55 MB after half an hour of 28 calls/s. Takes up to 15 ms."""
 
 
 def settle(*, old: int = NEVER) -> None:
@@ -30,25 +27,24 @@ def settle(*, old: int = NEVER) -> None:
 
 
 class Collector:
-    """Looks at everything when it hurts least."""
+    """Looks at everything when it hurts least, and gives back what a burst of calls has left empty."""
 
     def __init__(self, now: float) -> None:
-        self._last = self._trimmed = now
+        self._last = now
 
     def look(self, now: float, *, busy: bool) -> bool:
         """To be called every few seconds; whether it looked."""
-        if now - self._trimmed >= TRIM_EVERY:
-            self._trimmed = now
-            trim()
         if now - self._last < (BUSY_EVERY if busy else IDLE_EVERY):
             return False
         gc.collect()
+        trim()
         self._last = now
         return True
 
 
 def trim() -> bool:
-    """Give free memory back to the system; False where the C library is another than glibc."""
+    """Give free pages in the middle of the C heap back to the system, which takes up to 15 ms; False where the C
+    library is another than glibc."""
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is None:
         return False

@@ -72,6 +72,17 @@ def test_a_datagram_is_answered_on_its_flow(host: str) -> None:
     play(story, ("udp", host), ("udp", "::1"))
 
 
+def test_datagrams_that_come_together_are_kept_apart() -> None:
+    async def story(rig: Rig) -> None:
+        sent = [b"x" * size for size in (65_507, 1, 900)] + [b"", b"last"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for data in sent:
+                peer.sendto(data, rig.addresses[0])
+        assert [(await rig.next())[0] for _ in sent] == sent
+
+    play(story, ("udp", "127.0.0.1"))
+
+
 def test_a_datagram_that_cannot_be_sent_harms_nothing() -> None:
     async def story(rig: Rig) -> None:
         host, port = rig.addresses[0]
