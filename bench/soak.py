@@ -4,8 +4,8 @@
 
 Three kinds of callers at once: `--calls` bridged and recorded ones with audio both ways, each for half a minute to one
 and a half, then another; `--waiting` who hear music and give up; and `--ivr` a second who hear one prompt. Every
-SAMPLE_EVERY seconds: memory and descriptors of each process, tasks of control's loop, latencies. Recordings are
-looked at and deleted after a while: an hour of them is 30 GB.
+SAMPLE_EVERY seconds: memory, CPU and descriptors of each process, tasks of control's loop, latencies, and what the
+machine is worth at the moment: latencies at the end are held against those at the start by that measure.
 
 Progress goes to stderr, one JSON line to stdout: slopes by least squares after the warm-up, latencies of the first and
 the last minutes, the journal's balance to the last row, tables against the journal. Exit status 1 when one is not good.
@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,15 +30,16 @@ from bench.endpoint import Endpoint
 from bench.faults import balance
 from bench.figures.queued import staff
 from bench.hotline import IVR, MENU, WAIT, hotline
-from bench.measure import SERVER_CORE, anonymous_kb, descriptors, prepare, usage
+from bench.measure import SERVER_CORE, prepare
+from bench.observer import Observer
 from bench.phones import Agents, Callers, Outcome, Plan
 from bench.report import progress
 from bench.rtpgen import RtpGenerator
-from bench.soaked import Sample, judge, newest
+from bench.soaked import Sample, judge
 from bench.stats import percentile
 from events.commands import rebuild
-from events.journal import Tail, read
-from events.types import ControlReported, Recorded
+from events.journal import read
+from events.types import Recorded
 from tests.support.site import Site
 
 SAMPLE_EVERY = 10.0
@@ -53,6 +54,8 @@ KEEP = 60.0
 CALLER_SIDE, AGENT_SIDE = 0, 1
 """Sockets of the generator."""
 QUIET_WITHIN = 30.0
+LOAD = "bench.soak"
+"""Our own CPU among that of the hotline's processes: a load that slows down makes latencies of its own."""
 
 
 class Log:
@@ -147,44 +150,28 @@ class Load:
         self.generator.remove(2 * (int(agent) - 100_000) + 1)
 
 
-async def sample(load: Load, tail: Tail, begun: float) -> Sample:
+async def sample(load: Load, observer: Observer, begun: float) -> Sample:
     """Takes WINDOW seconds."""
     audio = await load.generator.measure(WINDOW)
     outcomes, load.outcomes = load.outcomes, []
     agents, load.agents.taken = load.agents.taken, []
-    pid = load.site.process.pid
-    used = await asyncio.to_thread(usage, pid)
-    report = await asyncio.to_thread(newest, (record.event for record in tail.rest()), ControlReported)
+    seen = await observer.look()
     setups = [outcome.setup * 1000 for outcome in outcomes if not outcome.failure]
     answers = [(taken.acked_at - taken.invited_at) * 1000 for taken in agents if taken.acked_at]
     return Sample(
         at=time.monotonic() - begun,
-        pss_kb=used.pss_kb,
-        own_kb=await asyncio.to_thread(anonymous_kb, pid),
-        descriptors=await asyncio.to_thread(descriptors, pid),
-        tasks=report.tasks if report is not None else -1,
+        pss_kb=seen.pss_kb,
+        own_kb=seen.own_kb,
+        cpu_seconds=seen.cpu_seconds | {LOAD: time.process_time()},
+        descriptors=seen.descriptors,
+        tasks=seen.tasks,
+        reference_ms=seen.reference_ms,
         setup_p50=percentile(setups, 50),
         setup_p99=percentile(setups, 99),
         agent_p50=percentile(answers, 50),
         audio_p99=audio["delay_ms"]["p99"],
         calls=load.counts.total(),
     )
-
-
-async def sweep(site: Site, seen: Counter[str], keep: float = KEEP) -> None:
-    """Play finished recordings, then delete them."""
-
-    def look() -> None:
-        for path in site.recordings.rglob("*.wav"):
-            if time.time() - path.stat().st_mtime >= keep:
-                try:
-                    balance.playable(path)
-                    seen["good"] += 1
-                except (OSError, EOFError, ValueError) as error:
-                    seen[f"{type(error).__name__}: {error}"] += 1
-                path.unlink()
-
-    await asyncio.to_thread(look)
 
 
 async def soak(site: Site, generator: RtpGenerator, given: argparse.Namespace) -> dict[str, Any]:
@@ -194,17 +181,20 @@ async def soak(site: Site, generator: RtpGenerator, given: argparse.Namespace) -
     load.begin(given.calls, given.waiting, given.ivr)
     begun, seconds, samples = time.monotonic(), given.minutes * 60, list[Sample]()
     recordings: Counter[str] = Counter()
-    tail = Tail(site.journal, site.last())
-    while (at := time.monotonic() - begun) < seconds:
-        await asyncio.sleep(max(0.0, SAMPLE_EVERY - WINDOW - 0.5))
-        samples.append(await sample(load, tail, begun))
-        await sweep(site, recordings)
-        if int(at / 60) != int(samples[-1].at / 60):
-            progress(f"{samples[-1]} of {given.minutes:g} min, {dict(load.counts)}")
-    tail.close()
-    await load.end()
-    await asyncio.sleep(QUIET_WITHIN if given.minutes > 5 else 6.0)
-    await sweep(site, recordings, 0.0)
+    core = SERVER_CORE if given.pin else None
+    with Observer(site.process.pid, site.journal, site.last(), core) as observer:
+        while (at := time.monotonic() - begun) < seconds:
+            await asyncio.sleep(max(0.0, SAMPLE_EVERY - WINDOW - 0.5))
+            samples.append(await sample(load, observer, begun))
+            recordings += await observer.sweep(site.recordings, KEEP)
+            if given.samples:
+                with given.samples.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(samples[-1])) + "\n")
+            if int(at / 60) != int(samples[-1].at / 60):
+                progress(f"{samples[-1]} of {given.minutes:g} min, {dict(load.counts)}")
+        await load.end()
+        await asyncio.sleep(QUIET_WITHIN if given.minutes > 5 else 6.0)
+        recordings += await observer.sweep(site.recordings, 0.0)
     found = judge(samples, seconds)
     return found | await _balance(site, load, recordings)
 
@@ -233,7 +223,10 @@ async def main(given: argparse.Namespace) -> bool:
         told = await soak(site, generator, given)
     await generator.stop()
     good = told["steady"] and not told["balance"] and told["tables_equal"] and set(told["recordings"]) <= {"good"}
-    told |= {"ok": good and not told["failed"], "conditions": conditions | vars(given)}
+    told |= {
+        "ok": good and not told["failed"],
+        "conditions": conditions | vars(given) | {"samples": str(given.samples)},
+    }
     sys.stdout.write(json.dumps({"figure": "soak"} | told) + "\n")
     return bool(told["ok"])
 
@@ -245,6 +238,7 @@ if __name__ == "__main__":
     parser.add_argument("--waiting", type=int, default=50, help="who hear music")
     parser.add_argument("--ivr", type=float, default=25.0, help="calls a second that hear a prompt")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="append each sample as a JSON line")
     parser.add_argument("--pin", action="store_true", help="the hotline on one core")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(0 if runner.run(main(parser.parse_args())) else 1)

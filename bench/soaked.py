@@ -14,6 +14,7 @@ MEMORY_MB_PER_HOUR = 1.0
 COUNT_PER_HOUR = 5.0
 """Descriptors and tasks: what comes and goes with calls."""
 SLOWER = 0.1
+"""Of what was before, times what the machine itself became slower or faster by."""
 NOISE_MS = 1.0
 """Latencies that differ by less are the same."""
 
@@ -29,9 +30,13 @@ class Sample:
     pss_kb: dict[str, int]
     own_kb: dict[str, int]
     """Anonymous memory: what grows in it is ours. PSS also moves with whoever else maps the same libraries."""
+    cpu_seconds: dict[str, float]
+    """Used since each process began."""
     descriptors: dict[str, int]
     tasks: int
     """Of control's loop; -1: no report since the sample before."""
+    reference_ms: float
+    """CPU time of one and the same piece of work."""
     setup_p50: float
     setup_p99: float
     agent_p50: float
@@ -55,8 +60,8 @@ def newest(events: Iterable[object], kind: type[E]) -> E | None:
 
 
 def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
-    """Slopes an hour after the warm-up; latencies of the first span after it against those of the last. seconds: of the
-    whole soak. `steady`: all within their limits."""
+    """Slopes an hour after the warm-up; latencies and CPU of the first span after it against those of the last.
+    seconds: of the whole soak. `steady`: all within their limits."""
     span = min(WARM_UP, seconds / 6)
     times = [sample.at for sample in samples]
     memory = {who: _slope(times, [s.own_kb.get(who, 0) / 1024 for s in samples], span) for who in _names(samples)}
@@ -64,8 +69,11 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
     files = {who: _slope(times, [s.descriptors.get(who, 0) for s in samples], span) for who in _names(samples)}
     counted = [(sample.at, sample.tasks) for sample in samples if sample.tasks >= 0]
     tasks = _slope([at for at, _ in counted], [count for _, count in counted], span)
+    first, last = _medians(samples, "reference_ms", span, seconds)
+    pace = last / first if first and last else 1.0
     latencies = {
-        name: _latency(samples, name, span, seconds) for name in ("setup_p50", "setup_p99", "agent_p50", "audio_p99")
+        name: _latency(samples, name, span, seconds, pace)
+        for name in ("setup_p50", "setup_p99", "agent_p50", "audio_p99")
     }
     grows = sum(memory.values())
     steady = (
@@ -83,6 +91,10 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
         "descriptors_per_hour": files,
         "tasks_per_hour": tasks,
         "latency_ms": latencies,
+        "machine_slower_by": round(pace - 1.0, 3),
+        "cpu_percent": {who: _busy(samples, who, span, seconds) for who in sorted(samples[-1].cpu_seconds)}
+        if samples
+        else {},
         "samples": len(samples),
         "last": str(samples[-1]) if samples else "",
     }
@@ -96,17 +108,35 @@ def _slope(times: Sequence[float], values: Sequence[float], since: float) -> flo
     return round(slope_per_hour(*after(times, values, since)), 3)
 
 
-def _latency(samples: Sequence[Sample], name: str, span: float, seconds: float) -> dict[str, Any]:
-    """Medians over the samples of each span; None, and not within, when a span has none."""
-    known = [(s.at, value) for s in samples if not math.isnan(value := getattr(s, name))]
-    first = [value for at, value in known if span <= at < 2 * span]
-    last = [value for at, value in known if at >= seconds - span]
-    if not first or not last:
+def _busy(samples: Sequence[Sample], who: str, span: float, seconds: float) -> list[float | None]:
+    """CPU of a core in the first and the last span, %; None when fewer than two samples are there."""
+    spans = [s for s in samples if span <= s.at < 2 * span], [s for s in samples if s.at >= seconds - span]
+    return [_share(part, who) if len(part) > 1 else None for part in spans]
+
+
+def _share(part: Sequence[Sample], who: str) -> float:
+    used = part[-1].cpu_seconds.get(who, 0.0) - part[0].cpu_seconds.get(who, 0.0)
+    return round(100 * used / (part[-1].at - part[0].at), 1)
+
+
+def _latency(samples: Sequence[Sample], name: str, span: float, seconds: float, pace: float) -> dict[str, Any]:
+    """Medians over the samples of each span; None, and not within, when a span has none. pace: how much longer the
+    machine takes for the same work in the last span."""
+    before, now = _medians(samples, name, span, seconds)
+    if before is None or now is None:
         return {"first": None, "last": None, "change": None, "within": False}
-    before, now = median(first), median(last)
+    expected = before * pace
     return {
         "first": round(before, 3),
         "last": round(now, 3),
         "change": round(change(before, now), 3),
-        "within": now - before <= max(SLOWER * before, NOISE_MS),
+        "within": now - expected <= max(SLOWER * expected, NOISE_MS),
     }
+
+
+def _medians(samples: Sequence[Sample], name: str, span: float, seconds: float) -> tuple[float | None, float | None]:
+    """Of the first span after the warm-up, and of the last."""
+    known = [(s.at, value) for s in samples if not math.isnan(value := getattr(s, name))]
+    first = [value for at, value in known if span <= at < 2 * span]
+    last = [value for at, value in known if at >= seconds - span]
+    return median(first) if first else None, median(last) if last else None

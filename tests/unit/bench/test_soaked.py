@@ -10,7 +10,8 @@ from bench.soaked import Sample, judge, newest
 
 HOUR = 3600.0
 CALM = Sample(
-    at=0.0, pss_kb={}, own_kb={"app.control": 90_000, "app.web": 60_000}, descriptors={"app.control": 40}, tasks=300,
+    at=0.0, pss_kb={}, own_kb={"app.control": 90_000, "app.web": 60_000}, cpu_seconds={"app.control": 0.0},
+    descriptors={"app.control": 40}, tasks=300, reference_ms=1.0,
     setup_p50=2.0, setup_p99=9.0, agent_p50=1.0, audio_p99=0.5, calls=0,
 )  # fmt: skip
 
@@ -51,6 +52,29 @@ def test_a_sample_without_a_report_counts_no_tasks() -> None:
 
 def test_tasks_that_nobody_reported_are_not_steady() -> None:
     assert not judge(hour(tasks=lambda _: -1), HOUR)["steady"]
+
+
+def test_the_cpu_of_the_first_and_the_last_minutes_is_told() -> None:
+    found = judge(hour(cpu_seconds=lambda at: {"app.control": at * 0.4 + max(0.0, at - 3000) * 0.1}), HOUR)
+    assert found["cpu_percent"] == {"app.control": [40.0, 50.0]}
+    assert judge(hour()[:50], HOUR)["cpu_percent"] == {"app.control": [None, None]}
+
+
+@pytest.mark.parametrize(("machine", "steady"), [(1.0, False), (1.3, True), (2.0, True)])
+def test_latencies_are_held_against_what_the_machine_is_worth(machine: float, steady: bool) -> None:
+    found = judge(
+        hour(
+            setup_p99=lambda at: 10.0 if at < 3000 else 13.0,
+            reference_ms=lambda at: 1.5 if at < 3000 else 1.5 * machine,
+        ),
+        HOUR,
+    )
+    assert found["steady"] is steady
+    assert found["machine_slower_by"] == round(machine - 1.0, 3)
+
+
+def test_a_faster_machine_must_bring_faster_answers() -> None:
+    assert not judge(hour(setup_p99=lambda _: 20.0, reference_ms=lambda at: 2.0 if at < 3000 else 1.0), HOUR)["steady"]
 
 
 def test_growth_while_warming_up_is_none() -> None:
