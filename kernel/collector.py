@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, told what these processes are like.
+"""Python's cyclic garbage collector and the C library's memory, told what these processes are like.
 
 Left alone it walks over everything that lives each time that the heap has grown by a quarter: with 200 calls/s in the
 last half minute's transactions that is a stall of 0.1 to 0.3 s every few seconds, for no gain, since calls leave no
@@ -17,6 +17,14 @@ SOMETIMES, NEVER = 20, 1_000_000
 IDLE_EVERY, BUSY_EVERY = 60.0, 3600.0
 """Seconds between two looks at everything: while there is nothing to hold up, and at most."""
 
+LARGE = 256 * 1024
+"""Octets from which on a block is the system's own, given back as soon as it is free. glibc raises this to the size of
+whatever was freed last: then a snapshot of the calls is cut from the heap, at another place each time."""
+SLACK = 1024 * 1024
+"""Free octets that stay at the end of the heap."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""mallopt(3)."""
+
 
 def settle(*, old: int = NEVER) -> None:
     """Call it when all that stays is there: it is never looked at again. old: how often all that came since is; NEVER
@@ -24,6 +32,9 @@ def settle(*, old: int = NEVER) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, old)
+    if (option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        option(_M_MMAP_THRESHOLD, LARGE)
+        option(_M_TRIM_THRESHOLD, SLACK)
 
 
 class Collector:
