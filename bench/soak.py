@@ -7,7 +7,7 @@ and a half, then another; `--waiting` who hear music and give up; and `--ivr` a 
 SAMPLE_EVERY seconds: memory, CPU and descriptors of each process, tasks of control's loop, latencies, and what the
 machine is worth at the moment: latencies at the end are held against those at the start by that measure.
 
-Progress goes to stderr, one JSON line to stdout: slopes by least squares after the warm-up, latencies of the first and
+Progress goes to stderr, one JSON line to stdout: slopes after the warm-up, latencies of the first and
 the last minutes, the journal's balance to the last row, tables against the journal. Exit status 1 when one is not good.
 """
 

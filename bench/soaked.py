@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bench.stats import median
-from bench.trend import after, change, slope_per_hour
+from bench.trend import after, change, median_slope_per_hour, slope_per_hour
 
 WARM_UP = 600.0
 """Seconds, or a sixth of the whole when that is less: caches and pools fill."""
@@ -60,11 +60,12 @@ def newest(events: Iterable[object], kind: type[E]) -> E | None:
 
 
 def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
-    """Slopes an hour after the warm-up; latencies and CPU of the first span after it against those of the last.
-    seconds: of the whole soak. `steady`: all within their limits."""
+    """Slopes an hour after the warm-up, that of memory by the median slope of each process; latencies and CPU of the
+    first span after it against those of the last. seconds: of the whole soak. `steady`: all within their limits."""
     span = min(WARM_UP, seconds / 6)
     times = [sample.at for sample in samples]
-    memory = {who: _slope(times, [s.own_kb.get(who, 0) / 1024 for s in samples], span) for who in _names(samples)}
+    own = {who: [s.own_kb.get(who, 0) / 1024 for s in samples] for who in _names(samples)}
+    memory = {who: round(median_slope_per_hour(*after(times, own[who], span)), 3) for who in own}
     shared = _slope(times, [sum(s.pss_kb.values()) / 1024 for s in samples], span)
     files = {who: _slope(times, [s.descriptors.get(who, 0) for s in samples], span) for who in _names(samples)}
     counted = [(sample.at, sample.tasks) for sample in samples if sample.tasks >= 0]
@@ -87,6 +88,7 @@ def judge(samples: Sequence[Sample], seconds: float) -> dict[str, Any]:
         "warm_up_seconds": span,
         "memory_mb_per_hour": round(grows, 3),
         "memory_mb_per_hour_by_process": memory,
+        "memory_mb_per_hour_by_least_squares": {who: _slope(times, own[who], span) for who in own},
         "pss_mb_per_hour": shared,
         "descriptors_per_hour": files,
         "tasks_per_hour": tasks,

@@ -16,6 +16,19 @@ def slope_per_hour(times: Sequence[float], values: Sequence[float]) -> float:
     return float(about @ np.asarray(values, float) / (about @ about)) * HOUR
 
 
+def median_slope_per_hour(times: Sequence[float], values: Sequence[float]) -> float:
+    """The median of the slopes between any two points (Theil and Sen); 0.0 of fewer than two moments. times: seconds,
+    each later than the one before.
+
+    What keeps growing, by stairs too, has the same slope by this as by least squares. One step has none: Python takes
+    memory from the system by the MB, and one such piece in the middle of an hour is 1.5 MB/h by least squares."""
+    if len(times) < 2:
+        return 0.0
+    early, late = np.triu_indices(len(times), 1)
+    at, value = np.asarray(times, float), np.asarray(values, float)
+    return float(np.median((value[late] - value[early]) / (at[late] - at[early]))) * HOUR
+
+
 def after(times: Sequence[float], values: Sequence[float], since: float) -> tuple[list[float], list[float]]:
     """The points from `since` on, the warm-up left out."""
     kept = [(at, value) for at, value in zip(times, values, strict=True) if at >= since]
