@@ -150,7 +150,7 @@ def test_a_process_that_stands_still_says_where_and_is_started_again(tmp_path: P
 
 def test_a_process_that_grows_too_large_ends_in_order_and_is_started_again(tmp_path: Path) -> None:
     """Control is told; and the next one, which does not grow, is left alone. Time runs fast, for memory is looked at
-    every few seconds."""
+    every few seconds; it may be looked at while the process still fills it."""
     clock = system_clock().monotonic
     web = ("grow", "200", str(tmp_path / "grown"), "wait")
     control = ("facts", "5", "ready", "wait")
@@ -162,7 +162,7 @@ def test_a_process_that_grows_too_large_ends_in_order_and_is_started_again(tmp_p
         "ProcessExited web exit 0",
         "ProcessStarted web",
     ]
-    assert any(re.match(r"web \(pid \d+\) takes 2\d\d MB, 100 MB are allowed: ended\.", line) for line in lines)
+    assert any(re.match(r"web \(pid \d+\) takes [12]\d\d MB, 100 MB are allowed: ended\.", line) for line in lines)
 
 
 def test_draining_waits_for_calls_and_a_second_wish_does_not(tmp_path: Path) -> None:
