@@ -6,7 +6,7 @@ beat           give one sign of life
 drain N,N,…    wait for the order to drain, print it, then say that there are so many calls
 facts N        print the next N facts from the report socket, and note them
 spin FILE      an endless loop, unless FILE is there already
-grow MB FILE   take so much memory, unless FILE is there already
+grow MB FILE   take so much memory, then make FILE, unless it is there already
 once FILE      end with status 1, unless FILE is there already
 wait           wait for SIGTERM, then end with status 0
 deaf           ready, and SIGTERM does nothing
@@ -62,8 +62,8 @@ class Child:
 
     def grow(self, megabytes: int, path: Path) -> None:
         if not path.exists():
-            path.touch()
             self._grown = b"x" * (megabytes << 20)
+            path.touch()
 
     def once(self, path: Path) -> None:
         if not path.exists():
