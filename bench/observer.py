@@ -11,13 +11,12 @@ import socket
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from bench.faults import balance
 from bench.measure import anonymous_kb, descriptors, usage
-from bench.soaked import newest
+from bench.soaked import Seen, newest
 from events.journal import Tail
 from events.types import ControlReported
 
@@ -28,21 +27,6 @@ PACKET = bytes(172)
 
 _tails: list[Tail] = []
 """The one of the observing process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """By process name where it is a dictionary."""
-
-    pss_kb: dict[str, int]
-    own_kb: dict[str, int]
-    """Anonymous memory."""
-    cpu_seconds: dict[str, float]
-    descriptors: dict[str, int]
-    tasks: int
-    """Of control's loop, by its newest report since the last look; -1: none came."""
-    reference_ms: float
-    """CPU time of the same piece of work each time, on the hotline's core: what the machine is worth at the moment."""
 
 
 class Observer:

@@ -7,8 +7,8 @@ and a half, then another; `--waiting` who hear music and give up; and `--ivr` a 
 SAMPLE_EVERY seconds: memory, CPU and descriptors of each process, tasks of control's loop, latencies, and what the
 machine is worth at the moment: latencies at the end are held against those at the start by that measure.
 
-Progress goes to stderr, one JSON line to stdout: slopes after the warm-up, latencies of the first and
-the last minutes, the journal's balance to the last row, tables against the journal. Exit status 1 when one is not good.
+Progress goes to stderr, one JSON line to stdout: slopes after the warm-up, latencies and CPU of the first and the last
+minutes, the journal's balance to the last row, tables against the journal. Exit status 1 when one is not good.
 """
 
 import argparse
@@ -159,13 +159,8 @@ async def sample(load: Load, observer: Observer, begun: float) -> Sample:
     setups = [outcome.setup * 1000 for outcome in outcomes if not outcome.failure]
     answers = [(taken.acked_at - taken.invited_at) * 1000 for taken in agents if taken.acked_at]
     return Sample(
+        **asdict(seen) | {"cpu_seconds": seen.cpu_seconds | {LOAD: time.process_time()}},
         at=time.monotonic() - begun,
-        pss_kb=seen.pss_kb,
-        own_kb=seen.own_kb,
-        cpu_seconds=seen.cpu_seconds | {LOAD: time.process_time()},
-        descriptors=seen.descriptors,
-        tasks=seen.tasks,
-        reference_ms=seen.reference_ms,
         setup_p50=percentile(setups, 50),
         setup_p99=percentile(setups, 99),
         agent_p50=percentile(answers, 50),
@@ -223,11 +218,8 @@ async def main(given: argparse.Namespace) -> bool:
         told = await soak(site, generator, given)
     await generator.stop()
     good = told["steady"] and not told["balance"] and told["tables_equal"] and set(told["recordings"]) <= {"good"}
-    told |= {
-        "ok": good and not told["failed"],
-        "conditions": conditions | vars(given) | {"samples": str(given.samples)},
-    }
-    sys.stdout.write(json.dumps({"figure": "soak"} | told) + "\n")
+    told |= {"ok": good and not told["failed"], "conditions": conditions | vars(given)}
+    sys.stdout.write(json.dumps({"figure": "soak"} | told, default=str) + "\n")
     return bool(told["ok"])
 
 

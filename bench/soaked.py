@@ -21,12 +21,10 @@ NOISE_MS = 1.0
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """at: seconds since the load began. Latencies in ms: INVITE to 200 of the IVR calls, an agent's INVITE to his ACK,
-    audio from end to end."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Of a hotline's processes, by their names where it is a dictionary."""
 
-    at: float
     pss_kb: dict[str, int]
     own_kb: dict[str, int]
     """Anonymous memory: what grows in it is ours. PSS also moves with whoever else maps the same libraries."""
@@ -34,9 +32,17 @@ class Sample:
     """Used since each process began."""
     descriptors: dict[str, int]
     tasks: int
-    """Of control's loop; -1: no report since the sample before."""
+    """Of control's loop, by its newest report since the last look; -1: none came."""
     reference_ms: float
-    """CPU time of one and the same piece of work."""
+    """CPU time of the same piece of work each time, on the hotline's core: what the machine is worth at the moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(Seen):
+    """at: seconds since the load began. Latencies in ms: INVITE to 200 of the IVR calls, an agent's INVITE to his ACK,
+    audio from end to end."""
+
+    at: float
     setup_p50: float
     setup_p99: float
     agent_p50: float
@@ -112,8 +118,7 @@ def _slope(times: Sequence[float], values: Sequence[float], since: float) -> flo
 
 def _busy(samples: Sequence[Sample], who: str, span: float, seconds: float) -> list[float | None]:
     """CPU of a core in the first and the last span, %; None when fewer than two samples are there."""
-    spans = [s for s in samples if span <= s.at < 2 * span], [s for s in samples if s.at >= seconds - span]
-    return [_share(part, who) if len(part) > 1 else None for part in spans]
+    return [_share(part, who) if len(part) > 1 else None for part in _spans(samples, span, seconds)]
 
 
 def _share(part: Sequence[Sample], who: str) -> float:
@@ -137,8 +142,12 @@ def _latency(samples: Sequence[Sample], name: str, span: float, seconds: float, 
 
 
 def _medians(samples: Sequence[Sample], name: str, span: float, seconds: float) -> tuple[float | None, float | None]:
-    """Of the first span after the warm-up, and of the last."""
-    known = [(s.at, value) for s in samples if not math.isnan(value := getattr(s, name))]
-    first = [value for at, value in known if span <= at < 2 * span]
-    last = [value for at, value in known if at >= seconds - span]
+    """In the first and the last span."""
+    known = [sample for sample in samples if not math.isnan(getattr(sample, name))]
+    first, last = ([getattr(sample, name) for sample in part] for part in _spans(known, span, seconds))
     return median(first) if first else None, median(last) if last else None
+
+
+def _spans(samples: Sequence[Sample], span: float, seconds: float) -> tuple[list[Sample], list[Sample]]:
+    """The first after the warm-up, and the last."""
+    return [s for s in samples if span <= s.at < 2 * span], [s for s in samples if s.at >= seconds - span]
