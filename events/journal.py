@@ -334,7 +334,8 @@ class Tail:
         there = os.fstat(self._fd).st_size - self._offset
         if there <= 0:
             return []
-        chunk = os.pread(self._fd, min(there, MAX_LINE), self._offset)  # no larger buffer: see engine/transport/udp.py
+        # A buffer of MAX_LINE, cut to size, would leave a hole in the heap each time.
+        chunk = os.pread(self._fd, min(there, MAX_LINE), self._offset)
         end = chunk.rfind(b"\n") + 1
         records: list[Recorded] = []
         for line in chunk[:end].split(b"\n")[:-1]:

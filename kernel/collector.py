@@ -7,6 +7,7 @@ cycles behind (tests/unit/engine/test_garbage.py holds them to that): what they 
 
 import ctypes
 import gc
+from collections.abc import Callable
 
 YOUNG = 5000
 """New objects, less those gone, between two looks at the new ones: 1 ms each."""
@@ -16,7 +17,6 @@ SOMETIMES, NEVER = 20, 1_000_000
 """Looks of the middle kind between two at everything."""
 IDLE_EVERY, BUSY_EVERY = 60.0, 3600.0
 """Seconds between two looks at everything: while there is nothing to hold up, and at most."""
-
 LARGE = 256 * 1024
 """Octets from which on a block is the system's own, given back as soon as it is free. glibc raises this to the size of
 whatever was freed last: then a snapshot of the calls is cut from the heap, at another place each time."""
@@ -32,7 +32,7 @@ def settle(*, old: int = NEVER) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, MIDDLE, old)
-    if (option := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+    if (option := _of_glibc("mallopt")) is not None:
         option(_M_MMAP_THRESHOLD, LARGE)
         option(_M_TRIM_THRESHOLD, SLACK)
 
@@ -56,8 +56,12 @@ class Collector:
 def trim() -> bool:
     """Give free pages in the middle of the C heap back to the system, which takes up to 15 ms; False where the C
     library is another than glibc."""
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    give_back = _of_glibc("malloc_trim")
     if give_back is None:
         return False
     give_back(0)
     return True
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None)
