@@ -34,7 +34,7 @@ class Placing:
 
     async def _dial(self, call: LiveCall, order: Dial, hearing: Hearing, make_leg: MakeLeg) -> Dialled:
         codec, now = call.leg.codec, self._line.clock.monotonic
-        if ringing := call.ringing_again(order):
+        if ringing := call.phones.claim_ringing(order):
             for leg in ringing:
                 leg.progressed = hearing.progressed
                 leg.hear_again()

@@ -82,6 +82,26 @@ class RecordingsState(msgspec.Struct, omit_defaults=True, frozen=True):
     """Path -> media process that writes it."""
 
 
+class TalksState(msgspec.Struct, omit_defaults=True, frozen=True):
+    bridge: BridgeState | None = None
+    joined: PartiesState | None = None
+    conference: PartiesState | None = None
+    codes: str = ""
+    """Pressed by the first of these legs, for whoever had them talk, and not taken."""
+    last: EndState | None = None
+    happened: bool = False
+    seconds: float = 0.0
+    agent_left: bool = False
+
+
+class EndingState(msgspec.Struct, omit_defaults=True, frozen=True):
+    by: EndedBy | None = None
+    reason: str = ""
+    at: float = 0.0
+    outcome: CallOutcome | None = None
+    ours: bool = False
+
+
 class CallState(msgspec.Struct, omit_defaults=True):
     id: CallId
     caller: str
@@ -91,24 +111,14 @@ class CallState(msgspec.Struct, omit_defaults=True):
     trunk: str = ""
     attributes: dict[str, str] = {}
     legs: int = 1
+    """That it has had, the caller's too."""
     keys: str = ""
     """Pressed and not taken."""
     player: PlayerState = PlayerState()
     recordings: RecordingsState = RecordingsState()
-    bridge: BridgeState | None = None
-    joined: PartiesState | None = None
-    conference: PartiesState | None = None
-    codes: str = ""
-    """Pressed by the first of these legs, for whoever had them talk, and not taken."""
-    bridged: bool = False
-    last_bridge: EndState | None = None
-    agent_left: bool = False
-    talked: float = 0.0
+    talks: TalksState = TalksState()
     queued: bool = False
-    outcome: CallOutcome | None = None
-    ours: bool = False
-    ended: tuple[EndedBy, str] | None = None
-    ended_at: float = 0.0
+    ending: EndingState = EndingState()
     frames: list[SavedFrame] = []
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from engine.call import Dial, Dialled, Why
+from engine.leg import SipLeg
 from engine.session import LiveCall
 from engine.sip.dialog import uac_dialog
 from engine.sip.message import Request, Response
@@ -395,17 +396,21 @@ class Line:
         self.caller.call("1001", None, **caller)
 
     @property
+    def leg(self) -> SipLeg:
+        """That was dialled first."""
+        return next(iter(self.world.call.phones))
+
+    @property
     def far(self) -> int:
-        """RTP port to which the dialled leg sends; 0: nowhere yet."""
-        leg = self.world.call._phones[0]
-        remote = self.world.plane.ports[leg.port].remote
+        """RTP port to which that leg sends; 0: nowhere yet."""
+        remote = self.world.plane.ports[self.leg.port].remote
         return remote.port if remote is not None else 0
 
     @property
     def joined(self) -> bool:
         """Caller and callee hear each other."""
         port = self.world.plane.ports.get(self.world.call.leg.port) if self.world.call.leg.has_media else None
-        return port is not None and port.partner == self.world.call._phones[0].port
+        return port is not None and port.partner == self.leg.port
 
 
 def test_a_reliable_response_of_a_phone_is_acknowledged_once_and_in_order() -> None:
@@ -450,7 +455,7 @@ def test_the_caller_hears_what_comes_before_the_answer(rseq: int) -> None:
         await asyncio.sleep(1)
         assert line.joined
         assert line.caller.statuses == [200]
-        assert line.world.plane.ports[line.world.call._phones[0].port].awaited_since > 2.0, "silence counts from now"
+        assert line.world.plane.ports[line.leg.port].awaited_since > 2.0, "silence counts from now"
         line.caller.hang_up()
         await line.world.settle()
         assert [event.leg[-2:] for event in line.world.of(LegEarlyMedia)] == ["-2", "-1"]
