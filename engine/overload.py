@@ -1,15 +1,18 @@
 """When there is more to do than can be done, refuse new calls at once, so that those in progress do not suffer.
 
 Theory of operation. Ten times a second the shell says how loaded it is (`sample`). Each measure is divided by its
-limit; the worst is the *pressure*. At 1 shedding begins: new INVITEs pass a token bucket whose rate is at first what
-was admitted lately, but not more than the *capacity*: calls admitted a second, divided by the share of the processor
-that was taken meanwhile, averaged over longer than most of a call's work takes to come. Near the limit that is exact;
-known from quieter times it is some way too high, but it cuts a burst at once to about what can be done.
+limit; the worst is the *pressure*. At 1 shedding begins, unless it is only that the processor is all taken: as long as
+the loop is in time (IN_TIME) nobody waits, and calls cost less the more there are. New INVITEs pass a token bucket
+whose rate is at first what was admitted lately, but not more than the *capacity*: calls admitted a second, divided by
+the share of the processor that was taken meanwhile, averaged over longer than most of a call's work takes to come. Near
+the limit that is exact; known from quieter times it is some way off, but it cuts a burst at once to about what can be
+done.
 
-From then on the rate is drawn to the capacity, as it is learnt anew, and drifts beside that (`_drift`): up by what is
-left of the processor, down when nothing is left, faster down when the loop is late; between them it does not (the
-hysteresis). All steps are small, since a call's work comes in the second after its INVITE. A measure other than these
-two, at its limit, lets the rate fall at a fixed pace. Shedding ends when nothing was refused for `CALM_FOR` seconds.
+From then on the rate is drawn up to the capacity, as it is learnt anew, and down to it unless the loop is in time. It
+drifts beside that (`_drift`): up by what is left of the processor, down when nothing is left, faster down when the loop
+is late; between them it does not (the hysteresis). All steps are small, since a call's work comes in the second after
+its INVITE. A measure other than these two, at its limit, lets the rate fall at a fixed pace. Shedding ends when for
+`CALM_FOR` seconds nothing was refused and nothing was at its limit, but for such a processor.
 
 While `closed` says why, none is let in: what bounds us then is room, not speed.
 
@@ -33,6 +36,8 @@ LEARNT_FROM = 0.15
 """Share of the processor below which calls say little about what they cost: too much else runs."""
 FLOOR = 0.4
 """Of the capacity: lower the rate does not fall for lateness, else nothing is served while the loop catches up."""
+IN_TIME = 0.75
+"""Share of the loop's limit of lateness below which a processor that is all taken does what it can, and none waits."""
 HOLD_FROM = 0.95
 """Share of a measure's limit above which the rate rises no more."""
 RISE, FASTEST_RISE = 0.5, 0.5
@@ -183,9 +188,9 @@ class Overload:
         self._tell(now)
 
     def _steer(self, cause: str, shares: Mapping[str, float], elapsed: float, now: float) -> None:
-        spell = self._spell
+        spell, hurt = self._spell, _hurt(shares)
         if spell is None:
-            if self.pressure >= 1.0 or self.closed:
+            if hurt or self.closed:
                 self._begin(self.closed or cause, now)
             return
         if self.closed:
@@ -195,9 +200,10 @@ class Overload:
         ceiling = max(spell.rate, HEADROOM * self._admitted_rate + LOWEST)
         rate = spell.rate * (1.0 + drift * elapsed)
         if shares["lag"] < 1.0 and drift > -FALL_OTHER and self._capacity.rate < float("inf"):
-            rate += (self._capacity.rate - rate) * PULL * elapsed
+            way = (self._capacity.rate - rate) * PULL * elapsed
+            rate += max(way, 0.0) if shares["lag"] < IN_TIME else way
         spell.rate = max(LOWEST, floor, min(rate, ceiling))
-        if self.pressure >= 1.0:
+        if hurt:
             spell.calm_since = now
         elif now - spell.calm_since >= CALM_FOR:
             self._end(now)
@@ -272,6 +278,12 @@ def _remember(branches: dict[str, float], branch: str, now: float, seconds: floa
     while branches and (len(branches) >= REFUSED_LIMIT or next(iter(branches.values())) <= now):
         del branches[next(iter(branches))]
     branches[branch] = now + seconds
+
+
+def _hurt(shares: Mapping[str, float]) -> bool:
+    """Somebody waits for what can't be done in time."""
+    full = shares["busy"] >= 1.0 and shares["lag"] >= IN_TIME
+    return full or any(share >= 1.0 for name, share in shares.items() if name != "busy")
 
 
 def _drift(shares: Mapping[str, float]) -> float:

@@ -747,7 +747,7 @@ class ControlReported(Event, frozen=True):
     cpu_seconds: float
     memory_bytes: int
     pressure: float = 0.0
-    """Highest load over its limit since the last report: at 1 new calls begin to be refused."""
+    """Highest load over its limit since the last report: from 1 on new calls may be refused."""
     tasks: int = -1
     """Of the event loop: a few of its own and those of the calls; -1 in logs from before they were counted."""
     journal_free_bytes: int = -1

@@ -148,7 +148,7 @@ SOURCES_BLOCKED = Metric("callwright_defence_blocks_total", _C, "Blocks of a sou
 CALLS_SHED = Metric("callwright_calls_shed_total", _C, "INVITEs refused with 503 because of overload.", ("origin",))
 OVERLOADS = Metric("callwright_overloads_total", _C, "Times that overload began, by its cause.", ("cause",))
 PRESSURE = Metric(
-    "callwright_pressure_ratio", _G, "Highest load over its limit in the last report; from 1 on calls are refused."
+    "callwright_pressure_ratio", _G, "Highest load over its limit in the last report; from 1 on calls may be refused."
 )
 
 # --- media
