@@ -51,9 +51,13 @@ class Phones:
         """It goes over to another call."""
         self._legs = [phone for phone in self._legs if phone is not leg]
 
+    def find(self, leg: LegId) -> SipLeg | None:
+        """None: it is gone."""
+        return next((phone for phone in self._legs if phone.id == leg), None)
+
     def claim(self, leg: LegId) -> SipLeg | None:
-        """The application asks for a leg by its id; None: it is gone."""
-        found = next((phone for phone in self._legs if phone.id == leg), None)
+        """As `find`, for the application."""
+        found = self.find(leg)
         if found is not None:
             self._unclaimed.discard(found)
         return found

@@ -350,7 +350,7 @@ class LiveCall(LegListener):
 
     def _transfer_of(self, end: EndState | None) -> LiveTransfer | None:
         asked = end.transfer if end is not None else None
-        leg = next((phone for phone in self.phones if asked is not None and phone.id == asked.leg), None)
+        leg = self.phones.find(asked.leg) if asked is not None else None
         return None if asked is None or leg is None else LiveTransfer.again(self, leg, asked)
 
     def resume(self, app: App) -> asyncio.Task[None]:

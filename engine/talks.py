@@ -72,14 +72,15 @@ class Talks:
     async def bridge(self, leg: SipLeg, *, record: bool) -> BridgeEnd:
         """The caller is answered."""
         before = self._before.bridge
-        resumed = before is not None and before.leg == leg.id  # if they are on their way, both go to one place
-        near = resumed or await self._ua.relocation.together(self._caller, leg)
+        was = before if before is not None and before.leg == leg.id else None
+        # if they are on their way, both go to one place
+        near = was is not None or await self._ua.relocation.together(self._caller, leg)
         self._player.silence()
         if leg.ended.done() or not near:  # hung up in the moment in which it was to be connected
             by = leg.ended.result() if leg.ended.done() else EndedBy.SYSTEM
             self.last = BridgeEnd(by, 0.0, 0.0)
             return self.last
-        return await self._talk(leg, record=record)
+        return await self._talk(leg, was, record=record)
 
     async def join(self, agent: SipLeg, other: SipLeg, until: asyncio.Future[None], keys: Keys) -> JoinEnd:
         joined, before = Joined(agent, other, self._ua.clock.monotonic), self._before.joined
@@ -101,21 +102,21 @@ class Talks:
         self, legs: Sequence[SipLeg], until: asyncio.Future[None], *, record: bool, keys: Keys
     ) -> ConferenceEnd:
         """The caller is answered."""
-        conference, before = Conference(self._ua, self._call, self._caller, legs), self._before.conference
-        resumed = before is not None and _same(before, legs)
+        conference = Conference(self._ua, self._call, self._caller, legs)
+        was = self._before.conference if self.confers_on(legs) else None
         near = True
-        if before is not None and resumed:
+        if was is not None:
             self._before.conference = None
-            conference.resume(before)
+            conference.resume(was)
         else:
             near = all([await self._ua.relocation.together(self._caller, leg) for leg in legs])
             self._player.silence()
         if near:
             self._conference, self.happened, self._record = conference, True, record
             self._take_codes(legs[0], keys)
-            if not resumed:
+            if was is None:
                 conference.start()
-            self._start_recording(conference.voices, resumed=resumed)
+            self._start_recording(conference.voices, resumed=was is not None)
         try:
             await conference.wait(until)
         finally:
@@ -249,18 +250,18 @@ class Talks:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _talk(self, leg: SipLeg, *, record: bool) -> BridgeEnd:
+    async def _talk(self, leg: SipLeg, was: BridgeState | None, *, record: bool) -> BridgeEnd:
+        """was: a process before this one had begun it."""
         bridge = self._bridge = Bridge(self._ua, self._call, self._caller, leg)
         parted = self._parted = asyncio.get_running_loop().create_future()
         self.happened, self._record, self.waiting = True, record, None
-        before, self._before.bridge = self._before.bridge, None
-        resumed = before is not None and before.leg == leg.id
-        if before is not None and resumed:
-            bridge.resume(before)
+        self._before.bridge = None
+        if was is not None:
+            bridge.resume(was)
         else:
             bridge.start()
         if leg.has_media:
-            self._start_recording([leg], resumed=resumed)
+            self._start_recording([leg], resumed=was is not None)
         try:
             await asyncio.wait([leg.ended, parted], return_when=asyncio.FIRST_COMPLETED)
         finally:
